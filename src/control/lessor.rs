@@ -1,0 +1,97 @@
+//! Leader-local timekeeping for leases.
+//!
+//! The replicated state knows who holds a lease and under which epoch. It
+//! does not know when it ends: deadlines live here, on this process's
+//! monotonic clock, and die with leadership.
+//!
+//! Invariant: nothing here revokes a lease. It names leases that ran out; the
+//! state machine ignores an expiry once the epoch has moved.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    agent::holder::DRIFT_PERCENT,
+    domain::{Epoch, GroupName, State},
+};
+
+/// Deadlines by `now`, the smaller of the two clocks that a leader reads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Lessor {
+    leases: BTreeMap<GroupName, Deadline>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Deadline {
+    epoch: Epoch,
+    until: Duration,
+    /// Its expiry was proposed: no renewal of this epoch is acknowledged any more.
+    closed: bool,
+}
+
+impl Lessor {
+    /// Starts anew under a new leadership: every lease gets a full TTL.
+    ///
+    /// A predecessor may have acknowledged renewals up to its last moment;
+    /// expiring on anything less could take a lease that its holder trusts.
+    pub fn take_office(&mut self, now: Duration, state: &State) {
+        self.leases.clear();
+        self.observe(now, state);
+    }
+
+    /// Gives every lease that it does not know yet a full TTL from `now`.
+    pub fn observe(&mut self, now: Duration, state: &State) {
+        self.leases
+            .retain(|name, _| state.groups.contains_key(name));
+        for (name, group) in &state.groups {
+            let Some(lease) = &group.lease else { continue };
+            let known = self
+                .leases
+                .get(name)
+                .is_some_and(|known| known.epoch == lease.epoch);
+            if !known {
+                let until = now + full(group.spec.ttl_ms);
+                let deadline = Deadline {
+                    epoch: lease.epoch,
+                    until,
+                    closed: false,
+                };
+                self.leases.insert(name.clone(), deadline);
+            }
+        }
+    }
+
+    /// Takes a renewal that came at `receipt` and was confirmed by a quorum
+    /// round begun after that. False: it is not acknowledged.
+    pub fn renew(
+        &mut self,
+        group: &GroupName,
+        epoch: Epoch,
+        receipt: Duration,
+        ttl_ms: u64,
+    ) -> bool {
+        match self.leases.get_mut(group) {
+            Some(deadline) if deadline.epoch == epoch && !deadline.closed => {
+                deadline.until = deadline.until.max(receipt + full(ttl_ms));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Leases that ran out by `now`; from here on they are not renewed.
+    pub fn expire(&mut self, now: Duration) -> Vec<(GroupName, Epoch)> {
+        let due = self
+            .leases
+            .iter_mut()
+            .filter(|(_, deadline)| now >= deadline.until);
+        due.map(|(name, deadline)| {
+            deadline.closed = true;
+            (name.clone(), deadline.epoch)
+        })
+        .collect()
+    }
+}
+
+fn full(ttl_ms: u64) -> Duration {
+    Duration::from_millis(ttl_ms) * (100 + DRIFT_PERCENT) / 100
+}

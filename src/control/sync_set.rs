@@ -1,0 +1,117 @@
+//! Which standbys the primary should wait for, as members come and go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::domain::{
+    Change, Durability, Group, Incarnation, Lease, OnRecord, Receiving, SyncConfig,
+};
+
+use super::detector::View;
+
+/// Remembers since when each member is not fit to be waited for.
+///
+/// A member that was lost leaves the set after `suspect_after`, so that a
+/// later failover does not have to find it; one that streams joins at once.
+#[derive(Debug, Clone, Default)]
+pub struct SyncSet {
+    unfit_since: BTreeMap<Incarnation, Duration>,
+}
+
+impl SyncSet {
+    /// The next sync change of a group whose holder works, if one is due.
+    pub fn change(
+        &mut self,
+        now: Duration,
+        group: &Group,
+        lease: &Lease,
+        views: &[View<'_>],
+    ) -> Option<Change> {
+        let current: Vec<&OnRecord> = group
+            .record
+            .iter()
+            .filter(|entry| entry.epoch == lease.epoch)
+            .collect();
+        let [only] = current.as_slice() else {
+            return None;
+        };
+        if group.spec.durability == Durability::Async || !lease.promoted {
+            return None;
+        }
+        let fit = self.fit(now, group, lease, views);
+        let set = self.next_set(now, group, &only.config.set, &fit);
+        let keeps_one = fit.iter().any(|member| only.config.set.contains(member));
+        if set.is_empty() || set == only.config.set || (!lease.sealed && keeps_one) {
+            return None;
+        }
+        let next = SyncConfig::any(group.spec.sync_k, set);
+        Some(Change::ProposeSync {
+            epoch: lease.epoch,
+            revision: only.revision.next(),
+            next,
+        })
+    }
+
+    /// Members that stream on the holder's timeline and whose agent speaks.
+    fn fit(
+        &mut self,
+        now: Duration,
+        group: &Group,
+        lease: &Lease,
+        views: &[View<'_>],
+    ) -> BTreeSet<Incarnation> {
+        let fit: BTreeSet<_> = views
+            .iter()
+            .filter(|view| is_fit(group, lease, view))
+            .map(|view| view.report.incarnation)
+            .collect();
+        for member in group.incarnations.values() {
+            match fit.contains(member) {
+                true => {
+                    self.unfit_since.remove(member);
+                }
+                false => {
+                    self.unfit_since.entry(*member).or_insert(now);
+                }
+            }
+        }
+        self.unfit_since
+            .retain(|member, _| group.member_of(*member).is_some());
+        fit
+    }
+
+    /// Those that are fit, and those in the set that were fit a moment ago.
+    fn next_set(
+        &self,
+        now: Duration,
+        group: &Group,
+        set: &BTreeSet<Incarnation>,
+        fit: &BTreeSet<Incarnation>,
+    ) -> BTreeSet<Incarnation> {
+        let patience = Duration::from_millis(group.spec.suspect_after_ms);
+        let lately = |member: &&Incarnation| {
+            self.unfit_since
+                .get(member)
+                .is_some_and(|since| now.saturating_sub(*since) < patience)
+        };
+        fit.iter()
+            .chain(set.iter().filter(lately))
+            .copied()
+            .collect()
+    }
+}
+
+fn is_fit(group: &Group, lease: &Lease, view: &View<'_>) -> bool {
+    let incarnation = view.report.incarnation;
+    let timeline = group.lineage.as_ref().map(|lineage| lineage.timeline);
+    let streams = view.report.running().is_some_and(|running| {
+        running.receiving == Receiving::Streaming && Some(running.position.timeline) == timeline
+    });
+    let able = group
+        .spec_of(incarnation)
+        .is_some_and(|spec| group.spec.may_be_synchronous(spec));
+    let speaks = view.connected && view.age.as_millis() <= u128::from(group.spec.suspect_after_ms);
+    speaks && view.report.is_standby() && streams && able && incarnation != lease.holder
+}

@@ -1,0 +1,178 @@
+//! Who holds the lease: the first grant, and the grant that ends a failover.
+
+use super::{
+    super::{
+        Durability, Epoch, EventKind, Failover, Incarnation, Lease, Lineage, MemberName, OnRecord,
+        Refusal, Revision, SyncConfig, grant::Case, rule::Rule,
+    },
+    Group,
+};
+
+impl Group {
+    pub(super) fn grant_first(
+        &mut self,
+        epoch: Epoch,
+        holder: Incarnation,
+        lineage: &Lineage,
+    ) -> Result<Vec<EventKind>, Refusal> {
+        if self.lease.is_some() || epoch <= self.epoch {
+            return Err(Refusal::AlreadyGranted(self.epoch));
+        }
+        // No promotion comes with it, so an older timeline is as good.
+        if lineage.timeline > epoch.timeline() {
+            return Err(Refusal::WrongTimeline {
+                epoch,
+                found: lineage.timeline.0,
+            });
+        }
+        let member = self.current_member(holder)?;
+        if member != self.spec.initial_primary {
+            return Err(Refusal::NotHolder(holder));
+        }
+        self.lineage = Some(lineage.clone());
+        let sync = match self.spec.durability {
+            Durability::Async => SyncConfig::asynchronous(),
+            _ => SyncConfig::nobody(),
+        };
+        Ok(vec![self.install(epoch, holder, member, &sync, true)])
+    }
+
+    /// A grant of the next epoch, at the end of a failover.
+    pub(super) fn grant(
+        &mut self,
+        epoch: Epoch,
+        holder: Incarnation,
+        sync: &SyncConfig,
+    ) -> Result<Vec<EventKind>, Refusal> {
+        if epoch != self.epoch.next() {
+            return Err(Refusal::EpochMoved {
+                asked: epoch,
+                current: self.epoch,
+            });
+        }
+        let (Some(lease), Some(failover)) = (&self.lease, &self.failover) else {
+            return Err(Refusal::NoFailover(self.epoch));
+        };
+        let member = self.current_member(holder)?;
+        self.check_sync(holder, sync)?;
+        let continues = lease.holder == holder && !failover.fences.contains_key(&holder);
+        if continues {
+            self.check_continuation(failover, sync)?;
+        } else {
+            if self
+                .spec
+                .member(&member)
+                .is_some_and(|spec| spec.no_failover)
+            {
+                return Err(Refusal::NoFailoverMember(member));
+            }
+            self.case(lease, failover).judge(holder, sync)?;
+            // Shown for every configuration just now, and true for good.
+            self.record
+                .iter_mut()
+                .for_each(|entry| entry.exclusive = true);
+        }
+        Ok(vec![self.install(epoch, holder, member, sync, continues)])
+    }
+
+    /// The holder that never stopped goes on under the next epoch: nobody else
+    /// was granted anything, and it has all that it acknowledged.
+    pub(super) fn check_continuation(
+        &self,
+        failover: &Failover,
+        sync: &SyncConfig,
+    ) -> Result<(), Refusal> {
+        if !self.lease.as_ref().is_some_and(|lease| lease.promoted) {
+            return Err(Refusal::NotPromoted(self.epoch));
+        }
+        match sync
+            .set
+            .iter()
+            .find(|member| failover.position(**member).is_none())
+        {
+            Some(member) => Err(Refusal::SyncMemberNotFenced(*member)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn install(
+        &mut self,
+        epoch: Epoch,
+        holder: Incarnation,
+        member: MemberName,
+        sync: &SyncConfig,
+        promoted: bool,
+    ) -> EventKind {
+        self.epoch = epoch;
+        self.failover = None;
+        if !Rule::Seal.holds() {
+            self.record.clear();
+        }
+        self.record.push(OnRecord {
+            epoch,
+            revision: Revision::FIRST,
+            holder,
+            config: sync.clone(),
+            exclusive: false,
+        });
+        let granted = EventKind::LeaseGranted {
+            holder: member.clone(),
+            sync: self.describe(sync),
+        };
+        self.lease = Some(Lease {
+            epoch,
+            holder,
+            member,
+            promoted,
+            sealed: false,
+            hard: false,
+            expired: false,
+        });
+        granted
+    }
+
+    pub(super) fn case<'a>(&'a self, lease: &'a Lease, failover: &'a Failover) -> Case<'a> {
+        Case {
+            record: &self.record,
+            lease,
+            failover,
+            durability: self.spec.durability,
+        }
+    }
+
+    /// What a grant still waits for: each configuration that is not accounted
+    /// for, with the members of which any could help.
+    #[must_use]
+    pub fn missing_for_grant(&self) -> Vec<(&OnRecord, Vec<Incarnation>)> {
+        let (Some(lease), Some(failover)) = (&self.lease, &self.failover) else {
+            return Vec::new();
+        };
+        let list = self.case(lease, failover).missing();
+        list.into_iter()
+            .map(|(entry, members)| (entry, members.into_iter().collect()))
+            .collect()
+    }
+
+    pub(super) fn current_member(&self, incarnation: Incarnation) -> Result<MemberName, Refusal> {
+        self.member_of(incarnation)
+            .cloned()
+            .ok_or(Refusal::UnknownIncarnation(incarnation))
+    }
+
+    pub(super) fn check_sync(
+        &self,
+        primary: Incarnation,
+        sync: &SyncConfig,
+    ) -> Result<(), Refusal> {
+        if !sync.is_well_formed() || sync.set.contains(&primary) {
+            return Err(Refusal::MalformedSync);
+        }
+        if let Some(unknown) = sync.set.iter().find(|id| self.member_of(**id).is_none()) {
+            return Err(Refusal::UnknownIncarnation(*unknown));
+        }
+        if sync.is_asynchronous() && self.spec.durability == Durability::Strict {
+            return Err(Refusal::StrictNeedsSync);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Primacy decides which database is primary.
+//!
+//! The map, in reading order: what is decided (`domain`), when (`control`),
+//! how the quorum agrees (`raft`), who touches PostgreSQL (`agent`, `fuse`,
+//! `postgres`), what the world sees (`grpc`, `dns`, `ctl`).
+
+pub mod agent;
+pub mod control;
+pub mod domain;
