@@ -5,5 +5,8 @@
 //! `postgres`), what the world sees (`grpc`, `dns`, `ctl`).
 
 pub mod agent;
+pub mod clock;
 pub mod control;
 pub mod domain;
+pub mod ports;
+pub mod raft;
