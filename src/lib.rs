@@ -8,5 +8,7 @@ pub mod agent;
 pub mod clock;
 pub mod control;
 pub mod domain;
+pub mod fuse;
 pub mod ports;
+pub mod postgres;
 pub mod raft;
