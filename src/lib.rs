@@ -7,8 +7,12 @@
 pub mod agent;
 pub mod clock;
 pub mod control;
+pub mod ctl;
+pub mod dns;
 pub mod domain;
 pub mod fuse;
+pub mod grpc;
+pub mod leader;
 pub mod ports;
 pub mod postgres;
 pub mod raft;

@@ -1,0 +1,549 @@
+//! The agent's loop: look, say, obey, do one thing, look again.
+//!
+//! Nothing is remembered from one turn to the next that could not be found
+//! out again, so a crash at any point costs only time.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    clock,
+    domain::{BarrierReport, Instruction, Postgres, Report, Role, Trouble},
+    fuse::{FuseClient, FuseError},
+    ports::Directive,
+    postgres,
+};
+
+use super::{
+    act::{self, ActError},
+    knock,
+    member::{Member, Options},
+    memory::{Memory, MemoryError},
+    observe::{Observed, renewable},
+    promise,
+    reconcile::{Directory, Step, next_step},
+    session::{Said, Sessions, Speaker},
+};
+
+/// Between two looks while nothing changes.
+const CALM: Duration = Duration::from_millis(500);
+/// Between two looks while the leader waits for what they show.
+const WATCHFUL: Duration = Duration::from_millis(3);
+/// After this much watching without news the looks become rarer.
+const ALERT: Duration = Duration::from_secs(5);
+const WEARY: Duration = Duration::from_millis(50);
+/// Pauses after a step that failed, doubling.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(5);
+/// Stands in for the TTL until a first renewal told it.
+const UNRENEWED: Duration = Duration::from_secs(10);
+const ATTACH: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(
+        "the agent runs as root, and PostgreSQL refuses to: run it as the owner of the data \
+             directory"
+    )]
+    Root,
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error("start the fuse")]
+    Fuse(#[from] FuseError),
+}
+
+/// Runs the agent of one member until `shutdown`. PostgreSQL and its fuse
+/// live on: the next agent attaches to them.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), AgentError> {
+    if rustix::process::geteuid().is_root() {
+        return Err(AgentError::Root);
+    }
+    let memory = Memory::open(
+        &options.state_dir,
+        &options.data_dir,
+        &options.group,
+        &options.member,
+    )?;
+    let fuse = FuseClient::attach_or_spawn(&options.program, &options.state_dir, ATTACH).await?;
+    let member = Member::new(options, memory, fuse)?;
+    let speaker = Speaker {
+        group: member.options.group.clone(),
+        member: member.options.member.clone(),
+        run: uuid::Uuid::new_v4().to_string(),
+    };
+    info!(group = %speaker.group, member = %speaker.member,
+        incarnation = %member.memory.incarnation(), "agent started");
+    let sessions = Sessions::start(&speaker, &member.options.servers, &shutdown);
+    let turn = Turn {
+        directive: sessions.directive(),
+        sessions,
+        exits: watch_exits(member.postgres.fuse().clone(), shutdown.clone()),
+        member,
+        prepared: false,
+        failing: None,
+        lonely: None,
+        stirred: clock::boottime(),
+        last: None,
+        heartbeats: Heartbeats::default(),
+    };
+    turn.run(shutdown).await;
+    info!("agent stopped; PostgreSQL lives on");
+    Ok(())
+}
+
+/// Wakes the loop when the fuse sees PostgreSQL start or end.
+fn watch_exits(fuse: FuseClient, shutdown: CancellationToken) -> Arc<Notify> {
+    let exits = Arc::new(Notify::new());
+    let notify = Arc::clone(&exits);
+    tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+        loop {
+            if let Ok(mut events) = fuse.subscribe().await {
+                while events.next().await.is_ok() {
+                    notify.notify_one();
+                }
+            }
+            time::sleep(RETRY_FIRST).await;
+        }
+    }));
+    exits
+}
+
+struct Turn {
+    member: Member,
+    sessions: Sessions,
+    directive: watch::Receiver<Option<Directive>>,
+    exits: Arc<Notify>,
+    /// The directory was found fit to be worked with.
+    prepared: bool,
+    /// Asks the sync set for a sign of life while no node renews the lease.
+    lonely: Option<JoinHandle<bool>>,
+    /// The step that failed last, and until when it is left alone.
+    failing: Option<Failing>,
+    /// When something last changed.
+    stirred: Duration,
+    last: Option<Report>,
+    heartbeats: Heartbeats,
+}
+
+struct Failing {
+    step: Step,
+    pause: Duration,
+    until: Duration,
+}
+
+/// When a quorum node last renewed the lease of a primary, and its TTL.
+#[derive(Default)]
+struct Heartbeats {
+    renewed: Option<(Duration, Duration)>,
+}
+
+impl Turn {
+    async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let pause = tokio::select! {
+                pause = self.turn() => pause,
+                () = shutdown.cancelled() => break,
+            };
+            if pause.is_zero() {
+                continue;
+            }
+            tokio::select! {
+                () = time::sleep(pause) => {}
+                _ = self.directive.changed() => {}
+                () = self.exits.notified() => self.member.stopped = None,
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// One turn; returns how long to rest.
+    async fn turn(&mut self) -> Duration {
+        self.collect_background().await;
+        if let Err(error) = self.prepare().await {
+            return self.fail_to_look(&error);
+        }
+        let observed = match self.member.observe().await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => {
+                self.say_busy("starting or stopping");
+                return WATCHFUL * 3;
+            }
+            Err(error) => return self.fail_to_look(&error),
+        };
+        let directive = self.directive.borrow_and_update().clone();
+        self.say(&observed, None);
+        let Some(directive) =
+            directive.filter(|d| d.incarnation == self.member.memory.incarnation())
+        else {
+            return self.wait_in_peace().await;
+        };
+        if directive.instruction == Instruction::Hold {
+            return self.wait_in_peace().await;
+        }
+        self.beside(&directive, &observed);
+        if self.is_forsaken(&observed).await {
+            return self
+                .do_step(Step::StopImmediate, &directive, &observed)
+                .await;
+        }
+        let step = match self.admit(&directive.instruction) {
+            Ok(true) => next_step(
+                self.member.memory.promised(),
+                &directive.instruction,
+                &self.member.actual(&observed),
+            ),
+            Ok(false) => Step::Nothing,
+            Err(error) => return self.fail(Step::Nothing, &error),
+        };
+        self.do_step(step, &directive, &observed).await
+    }
+
+    /// Nothing is asked of the member, so there is time for a closer look.
+    async fn wait_in_peace(&mut self) -> Duration {
+        match self.member.look_closer().await {
+            Ok(()) => CALM,
+            Err(error) => self.fail_to_look(&error),
+        }
+    }
+
+    /// What has to be so before anything is done, here rather than at the
+    /// start: the operator should see in `status` why a member does nothing.
+    async fn prepare(&mut self) -> Result<(), postgres::Error> {
+        if self.prepared {
+            return Ok(());
+        }
+        let instance = self.member.postgres.instance();
+        postgres::check_binaries(instance).await?;
+        instance.make_socket_dir()?;
+        instance.finish_swap()?;
+        self.prepared = true;
+        Ok(())
+    }
+
+    /// Persists the promise that the instruction asks for. False: it is late.
+    fn admit(&mut self, instruction: &Instruction) -> Result<bool, ActError> {
+        match promise::admit(self.member.memory.promised(), instruction) {
+            Ok(promised) => {
+                self.member.memory.promise(promised)?;
+                Ok(true)
+            }
+            Err(refused) => {
+                debug!(%refused, "a late instruction is not obeyed");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn do_step(
+        &mut self,
+        step: Step,
+        directive: &Directive,
+        observed: &Observed,
+    ) -> Duration {
+        let failed = self.failing.as_ref().filter(|failing| failing.step == step);
+        let pause = failed.map_or(RETRY_FIRST, |failing| (failing.pause * 2).min(RETRY_MOST));
+        if let Some(rest) = failed.map(|f| f.until.saturating_sub(clock::boottime()))
+            && !rest.is_zero()
+        {
+            return rest.min(CALM);
+        }
+        if step == Step::Nothing {
+            if self.failing.take().is_some() {
+                self.member.trouble = None;
+            }
+            self.admit_peers(&directive.instruction, observed).await;
+            return self.rest(directive.watchful);
+        }
+        if let Some(what) = act::describe(&step) {
+            self.say(observed, Some(what));
+            info!(?step, "{what}");
+        } else {
+            debug!(?step, "next step");
+        }
+        self.stirred = clock::boottime();
+        match self.act(step.clone(), directive, observed).await {
+            Some(Ok(())) => {
+                (self.failing, self.member.trouble) = (None, None);
+                Duration::ZERO
+            }
+            Some(Err(error)) => {
+                // The first failure may be somebody else's restart.
+                if pause > RETRY_FIRST {
+                    self.complain(&error);
+                } else {
+                    info!(?step, reason = %chain(&error), "a step is tried again");
+                }
+                self.failing = Some(Failing {
+                    step,
+                    pause,
+                    until: clock::boottime() + pause,
+                });
+                pause
+            }
+            // Another instruction came; what was begun is looked at again.
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Does a step unless another instruction makes it pointless. `None`: it did.
+    async fn act(
+        &mut self,
+        step: Step,
+        directive: &Directive,
+        observed: &Observed,
+    ) -> Option<Result<(), ActError>> {
+        let sessions = &self.sessions;
+        let mut progress = |member: &Member, doing: String| {
+            let report = member.report(observed, Some(Postgres::Busy { doing }));
+            sessions.say(said(&report, None));
+        };
+        let superseded = superseded(self.directive.clone(), directive.clone());
+        tokio::select! {
+            done = self.member.act(step, &directive.instruction, &mut progress) => Some(done),
+            () = superseded => {
+                self.member.forget();
+                None
+            }
+        }
+    }
+
+    /// Roles and slots of members that came since the promotion.
+    async fn admit_peers(&mut self, instruction: &Instruction, observed: &Observed) {
+        let Instruction::Primary(order) = instruction else {
+            return;
+        };
+        let opened = self.member.memory.promised().opened == order.order.epoch;
+        if observed.directory != Directory::Running(Role::Primary) || !opened {
+            return;
+        }
+        if let Err(error) = self.member.admit_peers(order).await {
+            warn!(%error, "a member could not be given its slot");
+        }
+    }
+
+    fn rest(&self, watchful: bool) -> Duration {
+        let calm = clock::boottime().saturating_sub(self.stirred) > ALERT;
+        match (watchful, calm) {
+            (true, false) => WATCHFUL,
+            (true, true) => WEARY,
+            (false, _) => CALM,
+        }
+    }
+
+    // What is said.
+
+    fn say(&mut self, observed: &Observed, busy: Option<&str>) {
+        let postgres = busy.map(|doing| Postgres::Busy {
+            doing: doing.to_owned(),
+        });
+        let report = self.member.report(observed, postgres);
+        let promised = self.member.memory.promised();
+        let renew = renewable(promised, observed).then_some((promised.opened, false));
+        self.sessions.say(said(&report, renew));
+        self.last = Some(report);
+    }
+
+    fn say_busy(&mut self, doing: &str) {
+        if let Some(mut report) = self.last.clone() {
+            report.postgres = Postgres::Busy {
+                doing: doing.to_owned(),
+            };
+            self.sessions.say(said(&report, None));
+        }
+    }
+
+    fn complain(&mut self, error: &ActError) {
+        let trouble = Trouble {
+            code: error.code().to_owned(),
+            message: chain(error),
+        };
+        if self.member.trouble.as_ref() != Some(&trouble) {
+            match error {
+                ActError::Waiting(_) => info!(reason = %trouble.message, "waiting"),
+                _ => error!(code = %trouble.code, reason = %trouble.message, "a step failed"),
+            }
+        }
+        let waits = matches!(error, ActError::Waiting(_));
+        self.member.trouble = (!waits).then_some(trouble);
+    }
+
+    fn fail(&mut self, step: Step, error: &ActError) -> Duration {
+        self.complain(error);
+        let (pause, until) = (RETRY_MOST, clock::boottime() + RETRY_MOST);
+        self.failing = Some(Failing { step, pause, until });
+        RETRY_MOST
+    }
+
+    fn fail_to_look(&mut self, error: &postgres::Error) -> Duration {
+        let message = chain(error);
+        let trouble = Trouble {
+            code: error.code().to_owned(),
+            message,
+        };
+        if self.member.trouble.as_ref() != Some(&trouble) {
+            error!(code = %trouble.code, reason = %trouble.message, "the member cannot be looked at");
+        }
+        self.member.trouble = Some(trouble);
+        let nothing_known = Observed::unknown();
+        self.sessions
+            .say(said(&self.member.report(&nothing_known, None), None));
+        RETRY_MOST / 5
+    }
+
+    // What goes on beside the loop.
+
+    async fn collect_background(&mut self) {
+        let background = &mut self.member.background;
+        if let Some((order, task)) = background.barrier.take_if(|(_, task)| task.is_finished()) {
+            match task.await {
+                Ok(Ok(position)) => {
+                    self.member.known.barrier = Some(BarrierReport { order, position });
+                }
+                Ok(Err(error)) => debug!(%error, "the barrier did not go through yet"),
+                Err(_) => {}
+            }
+        }
+        while let Some(acknowledged) = self.sessions.next_acknowledged() {
+            self.heartbeats.renewed = Some((clock::boottime(), acknowledged.ttl));
+        }
+    }
+
+    fn beside(&mut self, directive: &Directive, observed: &Observed) {
+        let background = &mut self.member.background;
+        if let Some(epoch) = directive.prepare_stop
+            && background.checkpoint != Some(epoch)
+        {
+            background.checkpoint = Some(epoch);
+            let (postgres, done) = (
+                self.member.postgres.clone(),
+                Arc::clone(&background.checkpointed),
+            );
+            tokio::spawn(async move {
+                match postgres.checkpoint().await {
+                    Ok(()) => {
+                        *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+                    }
+                    Err(error) => warn!(%error, "the checkpoint before a planned stop failed"),
+                }
+            });
+        }
+        if directive.prepare_stop.is_none() {
+            background.checkpoint = None;
+        }
+        let upstream = match &directive.instruction {
+            Instruction::Standby(order) if directive.watchful => Some(order.upstream.address),
+            _ => None,
+        };
+        self.knock(upstream.filter(|_| observed.directory == Directory::Running(Role::Standby)));
+    }
+
+    /// Whether a primary has lost both the quorum and its sync set: it can
+    /// acknowledge nothing, and what it shows to readers is getting old.
+    ///
+    /// One of the two is enough to go on (design, guarantee D).
+    async fn is_forsaken(&mut self, observed: &Observed) -> bool {
+        if !renewable(self.member.memory.promised(), observed) {
+            // Time counts from when it began to serve.
+            (self.heartbeats.renewed, self.lonely) = (None, None);
+            return false;
+        }
+        let now = clock::boottime();
+        let (renewed, ttl) = *self.heartbeats.renewed.get_or_insert((now, UNRENEWED));
+        if now.saturating_sub(renewed) <= ttl {
+            self.lonely = None;
+            return false;
+        }
+        match self.lonely.take_if(|task| task.is_finished()) {
+            Some(answered) => !answered.await.unwrap_or(true),
+            None => {
+                if self.lonely.is_none()
+                    && let Some((order, sync)) = self.member.known.sync.clone()
+                {
+                    self.lonely = Some(self.member.ask_sync_set(order, &sync));
+                }
+                false
+            }
+        }
+    }
+
+    /// Asks the upstream's postmaster for a sign of life, once at a time.
+    fn knock(&mut self, upstream: Option<SocketAddr>) {
+        let background = &mut self.member.background;
+        let answers = Arc::clone(&background.upstream_answers);
+        let Some(address) = upstream else {
+            *answers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            return;
+        };
+        if background
+            .upstream
+            .as_ref()
+            .is_some_and(|task| !task.is_finished())
+        {
+            return;
+        }
+        background.upstream = Some(tokio::spawn(async move {
+            let alive = knock::answers(address).await;
+            *answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
+        }));
+    }
+}
+
+/// Returns when an instruction came that makes the current one pointless:
+/// another epoch, another upstream, a fence.
+async fn superseded(mut latest: watch::Receiver<Option<Directive>>, current: Directive) {
+    loop {
+        if latest.changed().await.is_err() {
+            return futures::future::pending().await;
+        }
+        let news = latest.borrow().clone();
+        if news.is_some_and(|news| differs(&news.instruction, &current.instruction)) {
+            return;
+        }
+    }
+}
+
+fn differs(news: &Instruction, current: &Instruction) -> bool {
+    match (news, current) {
+        (Instruction::Hold, _) => false,
+        (Instruction::Standby(news), Instruction::Standby(current)) => {
+            (news.epoch, news.upstream.incarnation) != (current.epoch, current.upstream.incarnation)
+        }
+        (Instruction::Primary(news), Instruction::Primary(current)) => {
+            news.order.epoch != current.order.epoch
+        }
+        (news, current) => news != current,
+    }
+}
+
+fn said(report: &Report, renew: Option<(crate::domain::Epoch, bool)>) -> Said {
+    // A report is plain data; it always serialises.
+    let report = serde_json::to_vec(report).unwrap_or_default();
+    Said {
+        report: Arc::new(report),
+        renew,
+    }
+}
+
+/// An error with what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
