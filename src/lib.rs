@@ -5,9 +5,13 @@
 //! `postgres`), what the world sees (`grpc`, `dns`, `ctl`).
 
 pub mod agent;
+pub mod bench;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod control;
 pub mod ctl;
+pub mod demo;
 pub mod dns;
 pub mod domain;
 pub mod fuse;
@@ -16,3 +20,6 @@ pub mod leader;
 pub mod ports;
 pub mod postgres;
 pub mod raft;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
