@@ -4,9 +4,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Server, server::Router};
+use tonic::transport::{
+    Server,
+    server::{Router, TcpIncoming},
+};
 use tracing::info;
 
 use crate::{
@@ -109,7 +111,8 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, 
 }
 
 async fn serve(router: Router, socket: TcpListener, down: CancellationToken) {
-    let incoming = TcpListenerStream::new(socket);
+    // Small answers that wait for an earlier one's acknowledgement take 40 ms.
+    let incoming = TcpIncoming::from(socket).with_nodelay(Some(true));
     if let Err(error) = router
         .serve_with_incoming_shutdown(incoming, down.cancelled_owned())
         .await
