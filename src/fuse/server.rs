@@ -220,10 +220,12 @@ impl Server {
         }
     }
 
-    /// Unreadable /proc counts as running.
+    /// Unreadable /proc counts as running. It is read, which takes a while,
+    /// only where there may be something to find.
     fn anything_runs(&self) -> bool {
         self.postmaster.is_some()
-            || tree::descendants(process::id()).map_or(true, |left| !left.is_empty())
+            || tree::has_children()
+                && tree::descendants(process::id()).map_or(true, |left| !left.is_empty())
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, fs, io, path::Path, sync::Mutex, thread, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid},
+};
 
 /// How long between two looks at processes that were sent SIGKILL.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -30,6 +33,13 @@ fn parse_stat(stat: &str) -> Option<Process> {
 
 fn pids() -> io::Result<impl Iterator<Item = u32>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// Whether this process, a subreaper, has a descendant that has not been
+/// reaped. Without a child there is none: orphans become children.
+pub fn has_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
 /// Every live process below `ancestor`, nearest first.
