@@ -17,7 +17,7 @@ use std::{
 
 use crate::domain::{
     Barrier, Blocked, Cause, Change, Epoch, Failover, Group, GroupName, Incarnation, Lease,
-    Lineage, MemberName, Postgres, Report, State, Urgency,
+    Lineage, MemberName, Postgres, Receiving, Report, State, Urgency,
 };
 
 use super::{
@@ -488,15 +488,27 @@ fn urgency(failover: &Failover, lease: &Lease, views: &[View<'_>], waited: Durat
     let stopped = failover.fences.contains_key(&lease.holder);
     Urgency {
         fence_now: gone || waited > PLANNED_STOP,
+        handed_over: holder.is_some_and(|view| !view.report.is_primary()) && nobody_receives(views),
         recover_holder: stopped && waited > STUCK,
     }
 }
 
+/// A primary that stops ends its streams once everything is handed over.
+fn nobody_receives(views: &[View<'_>]) -> bool {
+    let mut standbys = views.iter().filter(|view| is_live_standby(view));
+    standbys.all(|view| {
+        let running = view.report.running();
+        running.is_none_or(|running| running.receiving == Receiving::No)
+    })
+}
+
 fn live_standbys(views: &[View<'_>]) -> BTreeSet<Incarnation> {
-    let live = views
-        .iter()
-        .filter(|view| view.connected && view.report.is_standby());
+    let live = views.iter().filter(|view| is_live_standby(view));
     live.map(|view| view.report.incarnation).collect()
+}
+
+fn is_live_standby(view: &View<'_>) -> bool {
+    view.connected && view.report.is_standby()
 }
 
 /// The member that was asked for is up, and its fence is not on record yet.

@@ -91,6 +91,9 @@ pub enum Stop {
 pub struct Urgency {
     /// A planned stop did not come: fence the standbys now.
     pub fence_now: bool,
+    /// The holder that stops has ended its streams: fence the standbys while
+    /// it goes down.
+    pub handed_over: bool,
     /// The standbys cannot complete the fence: bring the stopped holder up.
     pub recover_holder: bool,
 }
@@ -124,7 +127,8 @@ impl Group {
                     return self.closing_holder(lease, planned, urgency);
                 }
                 // Whose promotion is not on record, nobody can tell who may follow.
-                if planned && !holder_stopped && lease.promoted {
+                let waits = planned && !urgency.handed_over && !holder_stopped;
+                if waits && lease.promoted {
                     return self.standby(lease);
                 }
                 Instruction::Fence {

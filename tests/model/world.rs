@@ -218,6 +218,9 @@ impl World {
                 let urgency = Urgency {
                     fence_now,
                     recover_holder,
+                    // Each member is told apart, and to each this says
+                    // nothing that the others do not say as well.
+                    handed_over: false,
                 };
                 let order = self.group(group).instruction(&name(member), urgency);
                 if order != Instruction::Hold {
