@@ -223,6 +223,7 @@ impl Leader {
     async fn propose(&self, command: Command) {
         let group = command.group.clone();
         let change = command.change.clone();
+        debug!(%group, ?change, "proposed");
         match self.quorum.propose(command).await {
             Ok(applied) => match applied.outcome {
                 Outcome::Applied(events) => {

@@ -145,14 +145,14 @@ impl Member {
         Ok(())
     }
 
-    /// Clients are kept out before: what they would see is not yet known to
-    /// be on enough members.
     async fn promote(&mut self, order: &PrimaryOrder, sync: SyncConfig) -> Result<(), ActError> {
         let epoch = order.order.epoch;
         self.opened(epoch)?;
-        self.let_clients(false).await?;
-        self.postgres.end_client_sessions().await?;
-        let promotion = match self.postgres.promote(epoch, &names(&sync), PROMOTE).await {
+        self.open = false;
+        let siblings: Vec<_> = order.peers.iter().map(|peer| peer.incarnation).collect();
+        let set = names(&sync);
+        let promoted = self.postgres.promote(epoch, &set, &siblings, PROMOTE);
+        let promotion = match promoted.await {
             Ok(promotion) => promotion,
             Err(error @ postgres::Error::WrongTimeline { .. }) => {
                 // A timeline that is not the epoch's may be shared with another member.
@@ -290,8 +290,15 @@ impl Member {
         self.memory
             .follow(order.epoch, order.upstream.incarnation)?;
         self.forget();
+        let ran = self.postgres.is_running().await?;
         self.postgres.follow(&upstream(order), START).await?;
-        self.let_clients(true).await
+        // A standby is started open; one that runs may have been closed for a
+        // promotion that did not come about.
+        if ran && !self.open {
+            self.let_clients(true).await?;
+        }
+        self.open = true;
+        Ok(())
     }
 
     async fn rewind(&mut self, order: &StandbyOrder, from: Position) -> Result<(), ActError> {

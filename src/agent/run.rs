@@ -410,6 +410,7 @@ impl Turn {
         if let Some((order, task)) = background.barrier.take_if(|(_, task)| task.is_finished()) {
             match task.await {
                 Ok(Ok(position)) => {
+                    debug!(%position, "the barrier is acknowledged");
                     self.member.known.barrier = Some(BarrierReport { order, position });
                 }
                 Ok(Err(error)) => debug!(%error, "the barrier did not go through yet"),

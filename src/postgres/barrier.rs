@@ -10,12 +10,15 @@ use super::{
     error::{Error, Result, sql, within},
     probe::parse_timeline,
     server::{LocalPostgres, POLL},
-    session,
+    session::{self, simple_row, text},
     sync::SyncNames,
 };
 use crate::domain::{Epoch, Position, Revision};
 
 const PURPOSE: &str = "primacy_barrier";
+
+const END_EARLIER: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+    where application_name = 'primacy_barrier' and pid <> pg_backend_pid()";
 
 /// A commit that the sync set has acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,19 +57,20 @@ impl LocalPostgres {
         let begun = tokio::time::Instant::now();
         // A new connection: see `reload_until`.
         let session = session::connect(&self.instance, PURPOSE).await?;
-        refuse_other_sync(&session, sync).await?;
-        end_earlier_barriers(&session).await?;
-        end_foreign_voters(&session, sync).await?;
-        write(&session, epoch, revision).await?;
-        let query = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
-            pg_current_wal_flush_lsn()::text";
-        let row = session
-            .query_one(query, &[])
+        prepare(&session, sync).await?;
+        // The second transaction begins once the first is acknowledged.
+        let statements = format!(
+            "begin; {}; commit; \
+             select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), \
+                pg_current_wal_flush_lsn()",
+            write(epoch, revision)
+        );
+        let row = simple_row(&session, &statements)
             .await
-            .map_err(sql("read the barrier's position"))?;
+            .map_err(sql("write the barrier"))?;
         let position = Position {
-            timeline: parse_timeline(row.get(0))?,
-            lsn: row.get::<_, &str>(1).parse()?,
+            timeline: parse_timeline(&text(row.as_ref(), 0))?,
+            lsn: text(row.as_ref(), 1).parse()?,
         };
         let took = begun.elapsed();
         Ok(Barrier { position, took })
@@ -84,9 +88,15 @@ impl LocalPostgres {
         loop {
             let waiter = session::connect(&self.instance, PURPOSE).await?;
             let pid = backend(&waiter).await?;
+            let statement = format!(
+                "set synchronous_commit = on; {}",
+                write(Epoch::NONE, Revision(0))
+            );
             tokio::select! {
                 // Not told yet: it did not wait.
-                done = write(&waiter, Epoch::NONE, Revision(0)) => done?,
+                done = waiter.batch_execute(&statement) => {
+                    done.map_err(sql("write the barrier"))?;
+                }
                 seen = seen_waiting(&watcher, pid) => {
                     seen?;
                     return end_earlier_barriers(&watcher).await;
@@ -113,55 +123,57 @@ async fn seen_waiting(watcher: &Client, pid: i32) -> Result<()> {
     }
 }
 
-async fn refuse_other_sync(session: &Client, sync: &SyncNames) -> Result<()> {
+/// Makes sure of what the barrier proves, in one round trip: this session has
+/// the sync set, and nobody outside it can release a commit.
+///
+/// Ends earlier barriers, which were given up: their client believes nothing
+/// of them, so that ending the wait, which leaves the row committed, tells no
+/// lie. Ends walsenders that count without being in the set: they still have
+/// an older configuration, and could release the barrier by it.
+async fn prepare(session: &Client, sync: &SyncNames) -> Result<()> {
     let setting = "synchronous_standby_names";
-    let row = session
-        .query_one("select current_setting($1)", &[&setting])
-        .await;
-    let found: String = row.map_err(sql("read the sync set"))?.get(0);
     let wanted = sync.to_string();
-    if found == wanted {
-        Ok(())
-    } else {
-        Err(Error::NotInForce {
-            setting,
-            found,
-            wanted,
-        })
-    }
-}
-
-/// Ends barriers that were given up. Their client believes nothing of them,
-/// so that ending the wait, which leaves the row committed, tells no lie.
-async fn end_earlier_barriers(session: &Client) -> Result<()> {
-    let query = "select pg_terminate_backend(pid) from pg_stat_activity \
-        where application_name = $1 and pid <> pg_backend_pid()";
-    let ended = session.query(query, &[&PURPOSE]).await;
-    ended.map_err(sql("end earlier barriers"))?;
-    Ok(())
-}
-
-/// Ends walsenders that count without being in the set: they still have an
-/// older configuration, and could release the barrier by it.
-async fn end_foreign_voters(session: &Client, sync: &SyncNames) -> Result<()> {
     let members = match sync {
         SyncNames::Any { members, .. } => members.as_slice(),
         SyncNames::Nobody | SyncNames::Off => &[],
     };
-    let names: Vec<_> = members.iter().map(|it| it.postgres_identifier()).collect();
-    let query = "select pg_terminate_backend(pid) from pg_stat_replication \
-        where sync_priority > 0 and application_name <> all($1)";
-    let ended = session.query(query, &[&names]).await;
-    ended.map_err(sql("end walsenders outside the sync set"))?;
+    // Identifiers of members are hexadecimal digits.
+    let names: Vec<_> = members
+        .iter()
+        .map(|it| format!("'{}'", it.postgres_identifier()))
+        .collect();
+    let statements = format!(
+        "set synchronous_commit = on; \
+         select current_setting('{setting}'); \
+         {END_EARLIER}; \
+         select pg_terminate_backend(pid) from pg_stat_replication where sync_priority > 0 \
+            and current_setting('{setting}') = '{wanted}' \
+            and application_name <> all (array[{}]::text[])",
+        names.join(", ")
+    );
+    let row = simple_row(session, &statements)
+        .await
+        .map_err(sql("prepare the barrier"))?;
+    let found = text(row.as_ref(), 0);
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::NotInForce {
+        setting,
+        found,
+        wanted,
+    })
+}
+
+async fn end_earlier_barriers(session: &Client) -> Result<()> {
+    let ended = session.batch_execute(END_EARLIER).await;
+    ended.map_err(sql("end earlier barriers"))?;
     Ok(())
 }
 
-async fn write(session: &Client, epoch: Epoch, revision: Revision) -> Result<()> {
-    let on = session.batch_execute("set synchronous_commit = on").await;
-    on.map_err(sql("prepare the barrier"))?;
-    let (epoch, revision) = (i64::from(epoch.0), i64::from(revision.0));
-    let statement = "update primacy.barrier set epoch = $1, revision = $2, at = clock_timestamp()";
-    let written = session.execute(statement, &[&epoch, &revision]).await;
-    written.map_err(sql("write the barrier"))?;
-    Ok(())
+fn write(epoch: Epoch, revision: Revision) -> String {
+    format!(
+        "update primacy.barrier set epoch = {epoch}, revision = {revision}, \
+            at = clock_timestamp()"
+    )
 }

@@ -99,7 +99,7 @@ impl LocalPostgres {
         // A receiver ends while the session that must show it is being opened.
         self.fuse.reload().await?;
         receiver::signal_all(postmaster);
-        let session = self.reload_until(&no_upstream()).await?;
+        let session = self.await_reload(&no_upstream()).await?;
         receiver::terminate_all(postmaster, &session).await?;
         self.running_end_of_wal(&session).await
     }

@@ -75,27 +75,41 @@ impl LocalPostgres {
     }
 
     async fn ensure_members_now(&self, members: &[Incarnation]) -> Result<()> {
-        let session = self.local_session().await?;
-        for member in members {
-            self.ensure_role(&session, *member).await?;
-            if *member != self.instance.incarnation {
-                ensure_slot(&session, &member.postgres_identifier()).await?;
+        // The usual case, on a new primary, is that roles came with the log
+        // and slots, which do not, are missing.
+        let session = self.session().await?;
+        let there = There::look(&session).await?;
+        let missing = |member: &&Incarnation| !there.roles.contains(&member.postgres_identifier());
+        let strangers: Vec<_> = members.iter().filter(missing).collect();
+        if !strangers.is_empty() {
+            let local = self.local_session().await?;
+            for member in strangers {
+                self.create_role(&local, *member).await?;
             }
         }
-        drop_others(&session, members).await
+        let others = members
+            .iter()
+            .filter(|it| **it != self.instance.incarnation);
+        ensure_slots(&session, &there, others).await?;
+        let names: Vec<_> = members.iter().map(|it| it.postgres_identifier()).collect();
+        let former = there.roles.iter().filter(|role| !names.contains(role));
+        let former: Vec<_> = former.map(String::as_str).collect();
+        drop_idle_slots(&session, &there, &names).await?;
+        if !former.is_empty() {
+            drop_roles(&self.local_session().await?, &former).await?;
+        }
+        Ok(())
     }
 
-    async fn ensure_role(&self, session: &Client, member: Incarnation) -> Result<()> {
+    /// Creates the slots of `siblings`, on a primary or on what becomes one.
+    pub(super) async fn prepare_slots(&self, siblings: &[Incarnation]) -> Result<()> {
+        let session = self.session().await?;
+        let there = There::look(&session).await?;
+        ensure_slots(&session, &there, siblings.iter()).await
+    }
+
+    async fn create_role(&self, session: &Client, member: Incarnation) -> Result<()> {
         let name = member.postgres_identifier();
-        if exists(
-            session,
-            "select exists (select from pg_roles where rolname = $1)",
-            &name,
-        )
-        .await?
-        {
-            return Ok(());
-        }
         // A verifier has no quote in it, an identifier only hexadecimal digits.
         let verifier = self.instance.secret.verifier(member);
         let create =
@@ -104,19 +118,6 @@ impl LocalPostgres {
             .batch_execute(&create)
             .await
             .map_err(sql("create a member's role"))
-    }
-
-    /// Ends the sessions of clients that were let in while this was a standby:
-    /// a promotion must not show them what is not yet on enough members.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub async fn end_client_sessions(&self) -> Result<()> {
-        let query = "select pg_terminate_backend(pid) from pg_stat_activity \
-            where backend_type = 'client backend' and application_name not like 'primacy\\_%'";
-        let ended = self.session().await?.query(query, &[]).await;
-        ended.map_err(sql("end the sessions of clients"))?;
-        Ok(())
     }
 
     /// Ends walsenders of members that have not replied for `silent_ms`: a
@@ -149,44 +150,95 @@ async fn exists(session: &Client, query: &str, name: &str) -> Result<bool> {
     Ok(row.map_err(sql("look for a role or slot"))?.get(0))
 }
 
-/// A slot keeps WAL from now on, even before its member has ever come. One
-/// that lost its WAL to `max_slot_wal_keep_size` would refuse its member for
-/// ever; with a new one a clone can come back.
-async fn ensure_slot(session: &Client, name: &str) -> Result<()> {
-    let lost = "select pg_drop_replication_slot(slot_name) from pg_replication_slots \
-        where slot_name = $1::name and wal_status = 'lost' and not active";
-    session
-        .query(lost, &[&name])
-        .await
-        .map_err(sql("drop a slot that lost its WAL"))?;
-    let query = "select pg_create_physical_replication_slot($1, true) where not exists \
-        (select from pg_replication_slots where slot_name = $1::name)";
-    session
-        .query(query, &[&name])
-        .await
-        .map_err(sql("create a member's slot"))?;
+/// Roles and slots that there are.
+struct There {
+    roles: Vec<String>,
+    slots: Vec<Slot>,
+}
+
+struct Slot {
+    name: String,
+    active: bool,
+    /// It lost its WAL to `max_slot_wal_keep_size`, and would refuse its
+    /// member for ever; with a new one a clone can come back.
+    lost: bool,
+}
+
+impl There {
+    async fn look(session: &Client) -> Result<Self> {
+        let query = "select rolname::text as name, null::boolean as active, false as lost \
+              from pg_roles where rolname ~ '^primacy_[0-9a-f]{32}$' \
+            union all select slot_name::text, active, wal_status = 'lost' \
+              from pg_replication_slots where slot_name like 'primacy\\_%'";
+        let rows = session.query(query, &[]).await;
+        let (mut roles, mut slots) = (Vec::new(), Vec::new());
+        for row in rows.map_err(sql("look for roles and slots"))? {
+            let name = row.get("name");
+            match row.get("active") {
+                None => roles.push(name),
+                Some(active) => slots.push(Slot {
+                    name,
+                    active,
+                    lost: row.get::<_, Option<_>>("lost").unwrap_or(false) && !active,
+                }),
+            }
+        }
+        Ok(Self { roles, slots })
+    }
+
+    fn holds_slot(&self, name: &str) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.name == name && !slot.lost)
+    }
+}
+
+/// A slot keeps WAL from now on, even before its member has ever come.
+async fn ensure_slots(
+    session: &Client,
+    there: &There,
+    members: impl Iterator<Item = &Incarnation>,
+) -> Result<()> {
+    let lost: Vec<_> = there.slots.iter().filter(|slot| slot.lost).collect();
+    drop_slots(session, &lost).await?;
+    let missing: Vec<_> = members
+        .map(|member| member.postgres_identifier())
+        .filter(|name| !there.holds_slot(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let query =
+        "select pg_create_physical_replication_slot(name, true) from unnest($1::text[]) name";
+    let created = session.query(query, &[&missing]).await;
+    created.map_err(sql("create the slots of members"))?;
     Ok(())
 }
 
 /// Drops what former incarnations left. One that still streams keeps its slot
 /// until its connection ends: this runs again.
-async fn drop_others(session: &Client, members: &[Incarnation]) -> Result<()> {
-    let names: Vec<_> = members.iter().map(|it| it.postgres_identifier()).collect();
-    let slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots \
-        where slot_name like 'primacy\\_%' and not active and slot_name::text <> all($1)";
-    session
-        .query(slots, &[&names])
-        .await
-        .map_err(sql("drop slots of former members"))?;
-    let roles = "select rolname::text from pg_roles \
-        where rolname ~ '^primacy_[0-9a-f]{32}$' and rolname::text <> all($1)";
-    let rows = session.query(roles, &[&names]).await;
-    for row in rows.map_err(sql("look for roles of former members"))? {
-        let drop = format!("drop role if exists {}", row.get::<_, &str>(0));
-        session
-            .batch_execute(&drop)
-            .await
-            .map_err(sql("drop a former member's role"))?;
+async fn drop_idle_slots(session: &Client, there: &There, names: &[String]) -> Result<()> {
+    let idle = |slot: &&Slot| !slot.active && !slot.lost && !names.contains(&slot.name);
+    let idle: Vec<_> = there.slots.iter().filter(idle).collect();
+    drop_slots(session, &idle).await
+}
+
+async fn drop_slots(session: &Client, slots: &[&Slot]) -> Result<()> {
+    if slots.is_empty() {
+        return Ok(());
     }
+    let names: Vec<_> = slots.iter().map(|slot| slot.name.as_str()).collect();
+    let query = "select pg_drop_replication_slot(slot_name) from pg_replication_slots \
+        where slot_name::text = any($1) and not active";
+    let dropped = session.query(query, &[&names]).await;
+    dropped.map_err(sql("drop slots of former members"))?;
     Ok(())
+}
+
+async fn drop_roles(session: &Client, names: &[&str]) -> Result<()> {
+    let drop = format!("drop role if exists {}", names.join(", "));
+    session
+        .batch_execute(&drop)
+        .await
+        .map_err(sql("drop the roles of former members"))
 }

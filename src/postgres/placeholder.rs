@@ -79,15 +79,20 @@ pub(super) fn archive(pg_wal: &Path) -> Result<()> {
 /// # Errors
 /// When pg_wal cannot be read or written.
 pub fn clean_placeholders(pg_wal: &Path) -> Result<()> {
+    let mut removed = false;
     for timeline in histories(pg_wal)?.into_iter().rev() {
         if !is_placeholder(pg_wal, timeline)? {
             break;
         }
-        files::remove(&history_path(pg_wal, timeline))?;
+        removed |= files::remove(&history_path(pg_wal, timeline))?;
         let status = pg_wal.join(format!("archive_status/{:08X}.history.ready", timeline.0));
         files::remove(&status)?;
     }
-    files::sync_directory(pg_wal)
+    if removed {
+        files::sync_directory(pg_wal)
+    } else {
+        Ok(())
+    }
 }
 
 fn is_placeholder(pg_wal: &Path, timeline: Timeline) -> Result<bool> {

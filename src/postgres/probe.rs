@@ -19,7 +19,7 @@ const BUDGET: Duration = Duration::from_secs(3);
 /// On a primary the control file names the timeline of the last checkpoint,
 /// which is the old one for a while after a promotion; the name of the
 /// current segment is always right.
-const QUERY: &str = "
+pub(super) const QUERY: &str = "
 select pg_is_in_recovery() as standby,
        case when not pg_is_in_recovery()
             then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end as timeline,
@@ -114,9 +114,9 @@ impl LocalPostgres {
     }
 
     async fn probe_now(&self) -> Result<Probe> {
-        let session = self.session().await?;
+        let (session, query) = self.session_to_probe().await?;
         let row = session
-            .query_one(QUERY, &[])
+            .query_one(&query, &[])
             .await
             .map_err(sql("read the state"))?;
         let number = |name: &str| row.get::<_, i32>(name).unsigned_abs();

@@ -3,21 +3,51 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
 use tracing::warn;
 
 use super::{
     error::{Error, Result, sql, within},
     fence::no_upstream,
-    lineage, placeholder,
+    hba, lineage, placeholder,
     probe::{Role, parse_timeline},
     server::{LocalPostgres, POLL},
     settings,
     sync::{MUTANT, SyncNames},
 };
-use crate::domain::{Epoch, Lineage, Position, Timeline};
+use crate::domain::{Epoch, Incarnation, Lineage, Position, Timeline};
 
 /// What a reload may take before the setting that resists is named.
 const RELOAD: Duration = Duration::from_secs(1);
+
+/// Ends the sessions of clients that were let in while this was a standby.
+async fn end_client_sessions(session: &Client) -> Result<()> {
+    let query = "select pg_terminate_backend(pid) from pg_stat_activity \
+        where backend_type = 'client backend' and application_name not like 'primacy\\_%'";
+    let ended = session.simple_query(query).await;
+    ended.map_err(sql("end the sessions of clients"))?;
+    Ok(())
+}
+
+async fn promote_and_wait(session: &Client) -> Result<Timeline> {
+    let asked = session.simple_query("select pg_promote(false)").await;
+    asked.map_err(sql("pg_promote"))?;
+    // The function for the name of the segment exists on a primary only.
+    let query = "select case when not pg_is_in_recovery() \
+        then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end";
+    let statement = session
+        .prepare(query)
+        .await
+        .map_err(sql("await the promotion"))?;
+    loop {
+        let row = session.query_one(&statement, &[]).await;
+        let row = row.map_err(sql("await the promotion"))?;
+        if let Some(timeline) = row.get::<_, Option<&str>>(0) {
+            return parse_timeline(timeline);
+        }
+        sleep(POLL).await;
+    }
+}
 
 /// What a promotion made, for the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +64,10 @@ impl LocalPostgres {
     /// Promotes this standby under `epoch`, with `sync` in force before.
     /// Done already, it gives the same answer again.
     ///
+    /// Clients are kept out from before the promotion until
+    /// [`let_clients`](Self::let_clients): what they would see is not yet
+    /// known to be on enough members. `siblings` find their slots in place.
+    ///
     /// # Errors
     /// [`Error::WrongTimeline`]: it was promoted under another epoch, or by
     /// somebody else; stop it. Otherwise it is a standby still.
@@ -41,12 +75,19 @@ impl LocalPostgres {
         &self,
         epoch: Epoch,
         sync: &SyncNames,
+        siblings: &[Incarnation],
         budget: Duration,
     ) -> Result<Promotion> {
-        within("promotion", budget, self.promote_now(epoch, sync)).await
+        let promoted = self.promote_now(epoch, sync, siblings);
+        within("promotion", budget, promoted).await
     }
 
-    async fn promote_now(&self, epoch: Epoch, sync: &SyncNames) -> Result<Promotion> {
+    async fn promote_now(
+        &self,
+        epoch: Epoch,
+        sync: &SyncNames,
+        siblings: &[Incarnation],
+    ) -> Result<Promotion> {
         let begun = Instant::now();
         let probe = self.probe().await?;
         if let Role::Primary { .. } = probe.role {
@@ -55,44 +96,33 @@ impl LocalPostgres {
         if probe.sync_names.is_empty() && *sync != SyncNames::Off && !MUTANT {
             return Err(Error::SyncWasEmpty);
         }
-        self.prepare(sync).await?;
         placeholder::reserve(&self.instance.pg_wal(), probe.lineage.timeline, epoch)?;
-        let timeline = self.promote_and_wait().await?;
+        let session = self.prepare(sync).await?;
+        // A sibling that finds no slot tries again only after a while.
+        let slots = async { Result::Ok(self.prepare_slots(siblings).await) };
+        let (timeline, slots) = tokio::try_join!(promote_and_wait(&session), slots)?;
+        if let Err(error) = slots {
+            warn!(%epoch, %error, "no slots for the siblings yet");
+        }
         let promotion = self.promotion(epoch, timeline, begun.elapsed())?;
         self.finish(epoch);
         Ok(promotion)
     }
 
-    /// Puts the sync set in force, and makes sure that nobody feeds it.
-    async fn prepare(&self, sync: &SyncNames) -> Result<()> {
+    /// Puts the sync set in force, keeps clients out, and makes sure that
+    /// nobody feeds this standby: one reload for all of it.
+    async fn prepare(&self, sync: &SyncNames) -> Result<Client> {
+        hba::write(&self.instance, false)?;
         settings::write_upstream(&self.instance, None)?;
         settings::write_sync(&self.instance, sync)?;
         let [conninfo, restore] = no_upstream();
         let names = ("synchronous_standby_names", sync.to_string());
-        self.reload_within(&[conninfo, restore, names], RELOAD)
+        let session = self
+            .reload_within(&[conninfo, restore, names], RELOAD)
             .await?;
-        Ok(())
-    }
-
-    async fn promote_and_wait(&self) -> Result<Timeline> {
-        let session = self.session().await?;
-        let asked = session.query_one("select pg_promote(false)", &[]).await;
-        asked.map_err(sql("pg_promote"))?;
-        // The function for the name of the segment exists on a primary only.
-        let query = "select case when not pg_is_in_recovery() \
-            then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end";
-        let statement = session
-            .prepare(query)
-            .await
-            .map_err(sql("await the promotion"))?;
-        loop {
-            let row = session.query_one(&statement, &[]).await;
-            let row = row.map_err(sql("await the promotion"))?;
-            if let Some(timeline) = row.get::<_, Option<&str>>(0) {
-                return parse_timeline(timeline);
-            }
-            sleep(POLL).await;
-        }
+        self.refuse_wrong_hba(&session).await?;
+        end_client_sessions(&session).await?;
+        Ok(session)
     }
 
     fn promotion(&self, epoch: Epoch, found: Timeline, took: Duration) -> Result<Promotion> {

@@ -6,7 +6,7 @@ use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::{
     error::{ADMINISTRATION, Error, Result, sql, within},
@@ -16,8 +16,10 @@ use super::{
     instance::Instance,
     lock_file::is_ready,
     placeholder::clean_placeholders,
+    probe,
     rewind::refuse_wreck,
-    session, settings,
+    session::{self, simple_row, text},
+    settings,
     sync::SyncNames,
     tool,
 };
@@ -29,12 +31,19 @@ pub(super) const POLL: Duration = Duration::from_millis(1);
 /// How often a starting PostgreSQL is tried.
 const KNOCK: Duration = Duration::from_millis(2);
 
+/// The agent's session, with its most frequent query parsed and planned.
+#[derive(Clone)]
+struct Standing {
+    client: Arc<Client>,
+    probe: Statement,
+}
+
 /// One PostgreSQL, its fuse and the agent's session in it. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalPostgres {
     pub(super) instance: Arc<Instance>,
     pub(super) fuse: FuseClient,
-    session: Arc<Mutex<Option<Arc<Client>>>>,
+    session: Arc<Mutex<Option<Standing>>>,
 }
 
 impl LocalPostgres {
@@ -194,17 +203,21 @@ impl LocalPostgres {
     async fn let_clients_now(&self, open: bool) -> Result<()> {
         hba::write(&self.instance, open)?;
         self.fuse.reload().await?;
-        let query = "select error from pg_hba_file_rules where error is not null limit 1";
         let session = self.session().await?;
-        let wrong = session
-            .query_opt(query, &[])
+        self.refuse_wrong_hba(&session).await
+    }
+
+    /// PostgreSQL goes on with what it had when a line of pg_hba.conf is wrong.
+    pub(super) async fn refuse_wrong_hba(&self, session: &Client) -> Result<()> {
+        let query = "select error from pg_hba_file_rules where error is not null limit 1";
+        let wrong = simple_row(session, query)
             .await
             .map_err(sql("check pg_hba.conf"))?;
         match wrong {
             None => Ok(()),
             Some(row) => Err(Error::Configuration {
                 file: self.instance.file("pg_hba.conf"),
-                reason: row.get(0),
+                reason: text(Some(&row), 0),
             }),
         }
     }
@@ -212,15 +225,28 @@ impl LocalPostgres {
     /// The agent's session, opened again when it broke. For reading: what
     /// must show a reload is asked in a new one.
     pub(super) async fn session(&self) -> Result<Arc<Client>> {
+        Ok(self.standing().await?.client)
+    }
+
+    /// The agent's session and, prepared in it, [`probe::QUERY`].
+    pub(super) async fn session_to_probe(&self) -> Result<(Arc<Client>, Statement)> {
+        let standing = self.standing().await?;
+        Ok((standing.client, standing.probe))
+    }
+
+    async fn standing(&self) -> Result<Standing> {
         let mut slot = self.session.lock().await;
-        match slot.as_ref() {
-            Some(client) if !client.is_closed() => Ok(Arc::clone(client)),
-            _ => {
-                let client = Arc::new(session::connect(&self.instance, "primacy_agent").await?);
-                *slot = Some(Arc::clone(&client));
-                Ok(client)
-            }
+        if let Some(standing) = slot.as_ref().filter(|it| !it.client.is_closed()) {
+            return Ok(standing.clone());
         }
+        let client = session::connect(&self.instance, "primacy_agent").await?;
+        let probe = client.prepare(probe::QUERY).await;
+        let standing = Standing {
+            client: Arc::new(client),
+            probe: probe.map_err(sql("prepare the status query"))?,
+        };
+        *slot = Some(standing.clone());
+        Ok(standing)
     }
 
     /// Reloads until a *new* session shows the settings, and returns it.
@@ -230,6 +256,11 @@ impl LocalPostgres {
     /// reads its configuration, and only then forks again.
     pub(super) async fn reload_until(&self, wanted: &[(&'static str, String)]) -> Result<Client> {
         self.fuse.reload().await?;
+        self.await_reload(wanted).await
+    }
+
+    /// As [`reload_until`](Self::reload_until), for a reload that was asked for.
+    pub(super) async fn await_reload(&self, wanted: &[(&'static str, String)]) -> Result<Client> {
         loop {
             let client = session::connect(&self.instance, "primacy_check").await?;
             match not_in_force(&client, wanted).await? {
@@ -268,13 +299,16 @@ pub(super) fn is_standby(data: &Path) -> bool {
 
 /// The first setting that this session sees otherwise.
 async fn not_in_force(client: &Client, wanted: &[(&'static str, String)]) -> Result<Option<Error>> {
-    for (setting, wanted) in wanted {
-        let query = "select current_setting($1)";
-        let row = client
-            .query_one(query, &[setting])
-            .await
-            .map_err(sql("read a setting"))?;
-        let found: String = row.get(0);
+    let settings = wanted.iter().map(|(setting, _)| *setting);
+    let columns: Vec<_> = settings
+        .map(|setting| format!("current_setting('{setting}')"))
+        .collect();
+    let query = format!("select {}", columns.join(", "));
+    let row = simple_row(client, &query)
+        .await
+        .map_err(sql("read settings"))?;
+    for (column, (setting, wanted)) in wanted.iter().enumerate() {
+        let found = text(row.as_ref(), column);
         if found != *wanted {
             let wanted = wanted.clone();
             return Ok(Some(Error::NotInForce {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::{
     error::{Error, Result, within},
@@ -42,4 +42,23 @@ pub(super) async fn connect(instance: &Instance, purpose: &str) -> Result<Client
     // Ends with the client; its error also reaches whoever waits on that.
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Runs statements in one round trip, without preparing them; returns the
+/// first row of any.
+pub(super) async fn simple_row(
+    session: &Client,
+    statements: &str,
+) -> std::result::Result<Option<SimpleQueryRow>, tokio_postgres::Error> {
+    let messages = session.simple_query(statements).await?;
+    Ok(messages.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    }))
+}
+
+/// A column of such a row, empty where there is none.
+pub(super) fn text(row: Option<&SimpleQueryRow>, column: usize) -> String {
+    let found = row.and_then(|row| row.get(column));
+    found.unwrap_or_default().to_owned()
 }

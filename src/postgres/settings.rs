@@ -72,7 +72,7 @@ pub fn is_owned_setting(name: &str) -> bool {
 }
 
 /// What an operator may set otherwise.
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("wal_level", "replica"),
     ("max_wal_senders", "16"),
     ("max_replication_slots", "16"),
@@ -81,6 +81,9 @@ const DEFAULTS: [(&str, &str); 8] = [
     // A new primary has a slot for nobody yet when its first checkpoint
     // recycles WAL; this is how far its siblings may be behind by then.
     ("wal_keep_size", "512MB"),
+    // After a crash one call instead of one for each file, of which a large
+    // database has very many.
+    ("recovery_init_sync_method", "syncfs"),
     ("synchronous_commit", "on"),
     ("password_encryption", "scram-sha-256"),
     ("log_line_prefix", "%m [%p] %q%u@%d "),
@@ -164,6 +167,11 @@ pub(super) fn write_upstream(instance: &Instance, upstream: Option<&Upstream>) -
     line(&mut text, "primary_conninfo", &conninfo);
     line(&mut text, "primary_slot_name", &slot);
     line(&mut text, "restore_command", restore);
+    if upstream.is_some() {
+        // The first commit of a new timeline waits for its first segment here,
+        // and filling that with zeros takes longer than the rest of a promotion.
+        line(&mut text, "wal_init_zero", "off");
+    }
     files::replace(&instance.file("upstream.conf"), &text, Durability::Cached)?;
     clear_auto_conf(&instance.data)
 }

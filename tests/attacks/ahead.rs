@@ -8,7 +8,7 @@ use primacy::{
 
 use crate::{
     acked_in_time, not_acked, support,
-    support::{BUDGET, Group, any_one, eventually, rows, session, upstream},
+    support::{BUDGET, Group, any_one, eventually, promote, rows, session, upstream},
 };
 
 /// An old primary, a new one of epoch 2, and a sibling that took megabytes
@@ -34,7 +34,7 @@ async fn fork() -> Forked {
     old.fuse().kill(BUDGET).await.expect("killed");
     // What no grant allows: the sync set names a member not fenced for it.
     let set = any_one(&[&ahead]);
-    let promoted = new.promote(Epoch(2), &set, BUDGET).await;
+    let promoted = promote(&new, Epoch(2), &set).await;
     let members = [&old, &new, &ahead].map(|it| it.instance().incarnation);
     new.ensure_members(&members).await.expect("slots");
     Forked {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::{
     acked_in_time, not_acked, pid_of, signal, support,
-    support::{BUDGET, Group, any_one, eventually, session},
+    support::{BUDGET, Group, any_one, eventually, promote, session},
 };
 
 async fn stop_checkpointer(member: &LocalPostgres) {
@@ -47,15 +47,13 @@ fn the_first_commit_after_a_promotion_waits_though_the_checkpointer_sleeps() {
             // The sentinel, in force since its first start.
             stop_checkpointer(&ours).await;
             let set = any_one(&[&bare]);
-            ours.promote(Epoch(2), &set, BUDGET)
-                .await
-                .expect("promoted");
+            promote(&ours, Epoch(2), &set).await.expect("promoted");
             not_acked(&ours, "insert into w values (1)").await;
 
             // The attack: an empty list until just before the promotion.
             write_sync(&bare, "").await;
             let set = any_one(&[&ours]);
-            let refused = bare.promote(Epoch(2), &set, BUDGET).await;
+            let refused = promote(&bare, Epoch(2), &set).await;
             assert!(matches!(refused, Err(Error::SyncWasEmpty)), "{refused:?}");
             // Longer than the checkpointer takes to follow a reload.
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -10,7 +10,7 @@ use primacy::{
 
 use crate::{
     support,
-    support::{BUDGET, Group, eventually, rows, session, upstream},
+    support::{BUDGET, Group, eventually, promote, rows, session, upstream},
 };
 
 /// Two fenced standbys that have the same log; the primary is dead.
@@ -81,7 +81,7 @@ fn promotions_under_two_epochs_make_two_timelines_and_are_told_apart() {
             let [one, two] = twins(&mut group).await;
             let mut lineages = Vec::new();
             for (member, epoch) in [(&one, 2), (&two, 3)] {
-                let promoted = member.promote(Epoch(epoch), &SyncNames::Off, BUDGET).await;
+                let promoted = promote(member, Epoch(epoch), &SyncNames::Off).await;
                 let lineage = promoted.expect("promoted").lineage;
                 assert_eq!(lineage.timeline, Timeline(epoch));
                 lineages.push(lineage);

@@ -10,7 +10,7 @@ use primacy::{
 
 use crate::{
     helpers::{caught_up, is_acknowledged, still_at},
-    support::{BUDGET, Group, any_one, eventually, rows, run, upstream, writer},
+    support::{BUDGET, Group, any_one, eventually, promote, rows, run, upstream, writer},
 };
 
 #[test]
@@ -44,18 +44,15 @@ fn a_failover_keeps_every_acknowledged_row() {
                 (&two, &one, first.end)
             };
             let set = any_one(&[other]);
-            let promotion = new.promote(Epoch(5), &set, BUDGET).await.expect("promoted");
+            let promotion = promote(new, Epoch(5), &set).await.expect("promoted");
             println!("promoted in {:?}", promotion.took);
             assert_eq!(promotion.lineage.timeline, Timeline(5));
-            let again = new
-                .promote(Epoch(5), &set, BUDGET)
-                .await
-                .expect("promoted before");
+            let again = promote(new, Epoch(5), &set).await.expect("promoted before");
             assert_eq!(
                 (again.fork, again.lineage),
                 (promotion.fork, promotion.lineage.clone())
             );
-            let refused = new.promote(Epoch(6), &set, BUDGET).await;
+            let refused = promote(new, Epoch(6), &set).await;
             assert!(matches!(
                 refused,
                 Err(Error::WrongTimeline {

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     helpers::{is_acknowledged, pause_replay, still_at},
-    support::{BUDGET, Group, eventually, rows, run, session, upstream, writer},
+    support::{BUDGET, Group, eventually, promote, rows, run, session, upstream, writer},
 };
 
 #[test]
@@ -45,7 +45,7 @@ fn a_fence_ends_reception_while_replay_is_paused() {
             } else {
                 &two
             };
-            best.promote(Epoch(2), &SyncNames::Nobody, BUDGET)
+            promote(best, Epoch(2), &SyncNames::Nobody)
                 .await
                 .expect("promoted");
             let survived = rows(best).await;
@@ -128,7 +128,7 @@ fn a_restarted_standby_reports_what_it_acknowledged_before() {
             assert_eq!(again.end.receive, None);
             assert!(again.end.replay.expect("running") < again.end.position.lsn);
             assert_eq!(again.end.position, fenced.end.position);
-            let promotion = delayed.promote(Epoch(2), &SyncNames::Nobody, BUDGET).await;
+            let promotion = promote(&delayed, Epoch(2), &SyncNames::Nobody).await;
             assert_eq!(promotion.expect("promoted").fork, Some(fenced.end.position));
             let survived = rows(&delayed).await;
             assert!(
@@ -225,7 +225,7 @@ fn a_frozen_postmaster_does_not_stop_a_fence() {
                 !is_acknowledged(&old, -1).await,
                 "a fenced primary acknowledged"
             );
-            one.promote(Epoch(2), &SyncNames::Nobody, BUDGET)
+            promote(&one, Epoch(2), &SyncNames::Nobody)
                 .await
                 .expect("promoted");
             let survived = rows(&one).await;

@@ -10,7 +10,7 @@ use primacy::{
 
 use crate::{
     helpers::{caught_up, is_acknowledged, replay_is_at},
-    support::{BUDGET, Group, eventually, rows, run, session, upstream},
+    support::{BUDGET, Group, eventually, promote, rows, run, session, upstream},
 };
 
 #[test]
@@ -30,8 +30,7 @@ fn a_standby_ahead_of_the_fork_is_told_from_one_behind() {
             let ahead = two.fence(Epoch(1), BUDGET).await.expect("fenced");
             assert!(ahead.end.position > fenced.end.position);
             // Breaks the rule that the candidate has everything; that is the point.
-            let promotion = one
-                .promote(Epoch(2), &SyncNames::Off, BUDGET)
+            let promotion = promote(&one, Epoch(2), &SyncNames::Off)
                 .await
                 .expect("promoted");
             let own = two.own_end_of_wal().await.expect("readable");
@@ -67,8 +66,7 @@ fn a_diverged_member_is_cloned_and_its_directory_kept() {
             let old = group.primary(&[]).await;
             let one = group.standby(&old, &[]).await;
             one.fence(Epoch(1), BUDGET).await.expect("fenced");
-            let promotion = one
-                .promote(Epoch(2), &SyncNames::Off, BUDGET)
+            let promotion = promote(&one, Epoch(2), &SyncNames::Off)
                 .await
                 .expect("promoted");
             session(&one)
@@ -168,7 +166,7 @@ fn a_crashed_primary_hands_over_what_nobody_else_has() {
             .await;
             let fenced = one.fence(Epoch(2), BUDGET).await.expect("fenced");
             assert_eq!(fenced.end.position, end);
-            one.promote(Epoch(3), &SyncNames::Off, BUDGET)
+            promote(&one, Epoch(3), &SyncNames::Off)
                 .await
                 .expect("promoted");
             assert_eq!(rows(&one).await, (0..20).collect::<Vec<i64>>());
@@ -186,7 +184,7 @@ fn histories_without_a_gap_lead_an_old_standby_through_two_promotions() {
             one.stop(StopMode::Fast, BUDGET).await.expect("stopped");
             caught_up(&old, &two).await;
             two.fence(Epoch(3), BUDGET).await.expect("fenced");
-            two.promote(Epoch(4), &SyncNames::Off, BUDGET)
+            promote(&two, Epoch(4), &SyncNames::Off)
                 .await
                 .expect("promoted");
             let members = [&old, &one, &two].map(|it| it.instance().incarnation);
@@ -205,7 +203,7 @@ fn histories_without_a_gap_lead_an_old_standby_through_two_promotions() {
                 .expect("streaming");
             two.fuse().kill(BUDGET).await.expect("killed");
             old.fence(Epoch(6), BUDGET).await.expect("fenced");
-            old.promote(Epoch(7), &SyncNames::Off, BUDGET)
+            promote(&old, Epoch(7), &SyncNames::Off)
                 .await
                 .expect("promoted");
             old.ensure_members(&members).await.expect("slots");

@@ -20,7 +20,9 @@ use std::{
 use primacy::{
     domain::{Epoch, Incarnation},
     fuse::FuseClient,
-    postgres::{Instance, LocalPostgres, Secret, SyncNames, Upstream, newest_programs},
+    postgres::{
+        Error, Instance, LocalPostgres, Promotion, Secret, SyncNames, Upstream, newest_programs,
+    },
 };
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -283,6 +285,17 @@ async fn connect(config: &tokio_postgres::Config) -> Result<Client, tokio_postgr
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Promotes a standby, and lets clients in, as once its epoch is sealed.
+pub async fn promote(
+    member: &LocalPostgres,
+    epoch: Epoch,
+    sync: &SyncNames,
+) -> Result<Promotion, Error> {
+    let promotion = member.promote(epoch, sync, &[], BUDGET).await?;
+    member.let_clients(true).await?;
+    Ok(promotion)
 }
 
 /// Rows that a writer was told are committed.
