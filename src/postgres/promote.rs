@@ -17,6 +17,9 @@ use super::{
 };
 use crate::domain::{Epoch, Incarnation, Lineage, Position, Timeline};
 
+/// How long what nobody waits for lets the first commits of an epoch pass.
+const AFTERWARDS: Duration = Duration::from_millis(300);
+
 /// What a reload may take before the setting that resists is named.
 const RELOAD: Duration = Duration::from_secs(1);
 
@@ -143,6 +146,7 @@ impl LocalPostgres {
     fn finish(&self, epoch: Epoch) {
         let this = self.clone();
         tokio::spawn(async move {
+            sleep(AFTERWARDS).await;
             let pg_wal = this.instance.pg_wal();
             if let Err(error) = placeholder::fill(&pg_wal, Timeline(1), epoch) {
                 warn!(%epoch, %error, "histories have gaps; old standbys cannot follow");
