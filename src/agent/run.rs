@@ -46,6 +46,8 @@ const WEARY: Duration = Duration::from_millis(50);
 /// Pauses after a step that failed, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(5);
+/// The most for one that waits for somebody else.
+const WAIT_MOST: Duration = Duration::from_millis(500);
 /// Stands in for the TTL until a first renewal told it.
 const UNRENEWED: Duration = Duration::from_secs(10);
 const ATTACH: Duration = Duration::from_secs(10);
@@ -254,6 +256,7 @@ impl Turn {
         observed: &Observed,
     ) -> Duration {
         let failed = self.failing.as_ref().filter(|failing| failing.step == step);
+        let is_first = failed.is_none();
         let pause = failed.map_or(RETRY_FIRST, |failing| (failing.pause * 2).min(RETRY_MOST));
         if let Some(rest) = failed.map(|f| f.until.saturating_sub(clock::boottime()))
             && !rest.is_zero()
@@ -269,7 +272,9 @@ impl Turn {
         }
         if let Some(what) = act::describe(&step) {
             self.say(observed, Some(what));
-            info!(?step, "{what}");
+            if is_first {
+                info!(?step, "{what}");
+            }
         } else {
             debug!(?step, "next step");
         }
@@ -280,6 +285,10 @@ impl Turn {
                 Duration::ZERO
             }
             Some(Err(error)) => {
+                let pause = match error {
+                    ActError::Waiting(_) => pause.min(WAIT_MOST),
+                    _ => pause,
+                };
                 // The first failure may be somebody else's restart.
                 if pause > RETRY_FIRST {
                     self.complain(&error);

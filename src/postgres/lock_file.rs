@@ -1,6 +1,10 @@
-//! `postmaster.pid`, PostgreSQL's lock on its data directory.
+//! PostgreSQL's locks on its data directory and on its socket.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -26,10 +30,10 @@ pub(super) fn is_ready(data: &Path) -> Result<bool> {
         .is_some_and(|it| it.trim() == "ready"))
 }
 
-/// The process that the lock names, where it has ended and its parent has not
+/// The process that a lock names, where it has ended and its parent has not
 /// asked for its exit status.
-fn zombie(data: &Path) -> Result<Option<u32>> {
-    let content = files::read(&data.join(NAME))?.unwrap_or_default();
+fn zombie(lock: &Path) -> Result<Option<u32>> {
+    let content = files::read(lock)?.unwrap_or_default();
     let pid = content.lines().next().and_then(|line| line.parse().ok());
     Ok(pid.filter(|pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -40,6 +44,15 @@ fn zombie(data: &Path) -> Result<Option<u32>> {
     }))
 }
 
+fn first_zombie(locks: &[PathBuf]) -> Result<Option<u32>> {
+    for lock in locks {
+        if let Some(pid) = zombie(lock)? {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
 impl LocalPostgres {
     /// Waits until nobody can take a killed postmaster for a living one.
     ///
@@ -48,8 +61,13 @@ impl LocalPostgres {
     /// only now and then. PostgreSQL's programs ask for no more than whether
     /// the number is taken ("lock file postmaster.pid already exists").
     pub(super) async fn await_reaped(&self) -> Result<()> {
+        let socket = format!(".s.PGSQL.{}.lock", self.instance.port);
+        let locks = [
+            self.instance.data.join(NAME),
+            self.instance.socket_dir.join(socket),
+        ];
         let until = Instant::now() + REAPED;
-        while let Some(pid) = zombie(&self.instance.data)? {
+        while let Some(pid) = first_zombie(&locks)? {
             if Instant::now() >= until {
                 warn!(
                     pid,

@@ -80,7 +80,9 @@ fn a_name_alone_makes_nobody_a_voter() {
     });
 }
 
-const SENDERS: &str = "select pid from pg_stat_replication order by backend_start";
+/// One that has not begun counts for nobody; it may be about to be refused.
+const SENDERS: &str = "select pid from pg_stat_replication where state <> 'startup' \
+    order by backend_start";
 const RECEIVER: &str = "select pid from pg_stat_activity where backend_type = 'walreceiver'";
 
 async fn senders(primary: &LocalPostgres) -> usize {
