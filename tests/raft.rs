@@ -180,6 +180,21 @@ async fn a_leader_that_is_cut_off_confirms_nothing_while_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_is_not_dialled_without_pause() {
+    let mut cluster = Cluster::start(3, defaults).await;
+    let leader = cluster.leader().await;
+    let gone = cluster.follower().await;
+    cluster.kill(gone).await;
+    // Something that it ought to have.
+    cluster.propose(leader, 0..5).await;
+    let before = cluster.dialled(leader, gone);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Heartbeats, and entries after ever longer pauses; thousands without any.
+    let dialled = cluster.dialled(leader, gone) - before;
+    assert!(dialled < 100, "dialled {dialled} times in a second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_comes_back_does_not_depose_the_leader() {
     let cluster = Cluster::start(3, impatient).await;
     let leader = cluster.leader().await;

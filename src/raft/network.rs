@@ -238,13 +238,21 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
 impl Network {
     /// Sends batches as they come, without waiting for answers in between.
+    ///
+    /// Dials only when there is something to send: the pause after a failure
+    /// is in the way to the first batch, and a node that refuses connections
+    /// would be dialled without any otherwise.
     async fn pipeline<S>(
         &mut self,
-        input: S,
+        mut input: S,
     ) -> Result<BoxStream<'_, Result<Appended, RpcError>>, RpcError>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
+        let Some(first) = input.next().await else {
+            return Ok(Box::pin(stream::empty()));
+        };
+        let input = stream::iter([first]).chain(input);
         let sent = Arc::new(AtomicU64::new(0));
         let (peers, to, counter) = (self.peers.clone(), self.node.id, sent.clone());
         let requests = input.map(move |request| {

@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     path::PathBuf,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -85,6 +88,8 @@ where
 struct Relay {
     address: String,
     cut: watch::Sender<bool>,
+    /// Connections that were asked for.
+    dialled: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -93,12 +98,20 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (cut, is_cut) = watch::channel(false);
+        let dialled = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&dialled);
         let task = tokio::spawn(async move {
             while let Ok((inbound, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(relay(inbound, target.clone(), is_cut.clone()));
             }
         });
-        Self { address, cut, task }
+        Self {
+            address,
+            cut,
+            dialled,
+            task,
+        }
     }
 }
 
@@ -253,6 +266,11 @@ impl Cluster {
                 relay.cut.send_replace(cut);
             }
         }
+    }
+
+    /// How often `from` asked for a connection to `to`.
+    pub fn dialled(&self, from: NodeId, to: NodeId) -> u64 {
+        self.relays[&(from, to)].dialled.load(Ordering::Relaxed)
     }
 
     pub fn handle(&self, id: NodeId) -> &Handle {
