@@ -18,7 +18,7 @@ use crate::{
     postgres::{self, Instance, LocalPostgres, Secret},
 };
 
-use super::{memory::Memory, observe::Observed};
+use super::{knock::Knocks, memory::Memory, observe::Observed};
 
 /// How an agent is set up; checked by `config`.
 #[derive(Debug, Clone)]
@@ -76,8 +76,7 @@ pub(super) struct Background {
     )>,
     pub checkpoint: Option<Epoch>,
     pub checkpointed: Arc<Mutex<Option<Epoch>>>,
-    pub upstream: Option<JoinHandle<()>>,
-    pub upstream_answers: Arc<Mutex<Option<bool>>>,
+    pub knocks: Knocks,
 }
 
 impl Member {
@@ -117,14 +116,6 @@ impl Member {
     /// The order of a barrier that waits for its standbys.
     pub(super) fn barrier_under_way(&self) -> Option<InstructionOrder> {
         self.background.barrier.as_ref().map(|(order, _)| *order)
-    }
-
-    pub(super) fn upstream_answers(&self) -> Option<bool> {
-        *self
-            .background
-            .upstream_answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn checkpointed(&self) -> Option<Epoch> {

@@ -114,7 +114,7 @@ impl Member {
                 .fenced
                 .filter(|_| (MUTANT || !receives) && !is_primary),
             barrier: self.known.barrier.filter(|_| is_primary),
-            upstream_answers: self.upstream_answers(),
+            upstream_answers: self.background.knocks.answers(),
             checkpointed: self.checkpointed(),
             trouble: self.trouble.clone(),
         }

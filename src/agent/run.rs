@@ -4,7 +4,6 @@
 //! out again, so a crash at any point costs only time.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -27,7 +26,6 @@ use crate::{
 
 use super::{
     act::{self, ActError},
-    knock,
     member::{Member, Options},
     memory::{Memory, MemoryError},
     observe::{Observed, renewable},
@@ -39,7 +37,7 @@ use super::{
 /// Between two looks while nothing changes.
 const CALM: Duration = Duration::from_millis(500);
 /// Between two looks while the leader waits for what they show.
-const WATCHFUL: Duration = Duration::from_millis(3);
+const WATCHFUL: Duration = Duration::from_millis(5);
 /// After this much watching without news the looks become rarer.
 const ALERT: Duration = Duration::from_secs(5);
 const WEARY: Duration = Duration::from_millis(50);
@@ -181,7 +179,7 @@ impl Turn {
             Ok(Some(observed)) => observed,
             Ok(None) => {
                 self.say_busy("starting or stopping");
-                return WATCHFUL * 3;
+                return WATCHFUL * 2;
             }
             Err(error) => return self.fail_to_look(&error),
         };
@@ -457,7 +455,11 @@ impl Turn {
             Instruction::Standby(order) if directive.watchful => Some(order.upstream.address),
             _ => None,
         };
-        self.knock(upstream.filter(|_| observed.directory == Directory::Running(Role::Standby)));
+        let standby = observed.directory == Directory::Running(Role::Standby);
+        self.member
+            .background
+            .knocks
+            .at(upstream.filter(|_| standby));
     }
 
     /// Whether a primary has lost both the quorum and its sync set: it can
@@ -487,27 +489,6 @@ impl Turn {
                 false
             }
         }
-    }
-
-    /// Asks the upstream's postmaster for a sign of life, once at a time.
-    fn knock(&mut self, upstream: Option<SocketAddr>) {
-        let background = &mut self.member.background;
-        let answers = Arc::clone(&background.upstream_answers);
-        let Some(address) = upstream else {
-            *answers.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            return;
-        };
-        if background
-            .upstream
-            .as_ref()
-            .is_some_and(|task| !task.is_finished())
-        {
-            return;
-        }
-        background.upstream = Some(tokio::spawn(async move {
-            let alive = knock::answers(address).await;
-            *answers.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
-        }));
     }
 }
 
