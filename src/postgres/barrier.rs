@@ -55,8 +55,7 @@ impl LocalPostgres {
         sync: &SyncNames,
     ) -> Result<Barrier> {
         let begun = tokio::time::Instant::now();
-        // A new connection: see `reload_until`.
-        let session = session::connect(&self.instance, PURPOSE).await?;
+        let session = self.session_for_barrier(sync).await?;
         prepare(&session, sync).await?;
         // The second transaction begins once the first is acknowledged.
         let statements = format!(
@@ -74,6 +73,21 @@ impl LocalPostgres {
         };
         let took = begun.elapsed();
         Ok(Barrier { position, took })
+    }
+
+    /// Keeps a session that was opened after `sync` was in force.
+    pub(super) async fn keep_for_barrier(&self, sync: &SyncNames, session: Client) {
+        *self.for_barrier.lock().await = Some((sync.clone(), session));
+    }
+
+    /// A session that `sync` was in force before; for why that matters see
+    /// [`reload_until`](Self::reload_until).
+    async fn session_for_barrier(&self, sync: &SyncNames) -> Result<Client> {
+        let kept = self.for_barrier.lock().await.take();
+        match kept.filter(|(kept, session)| kept == sync && !session.is_closed()) {
+            Some((_, session)) => Ok(session),
+            None => session::connect(&self.instance, PURPOSE).await,
+        }
     }
 
     /// Returns once a commit is seen to wait for a synchronous standby.
@@ -143,7 +157,7 @@ async fn prepare(session: &Client, sync: &SyncNames) -> Result<()> {
         .map(|it| format!("'{}'", it.postgres_identifier()))
         .collect();
     let statements = format!(
-        "set synchronous_commit = on; \
+        "set synchronous_commit = on; set application_name = '{PURPOSE}'; \
          select current_setting('{setting}'); \
          {END_EARLIER}; \
          select pg_terminate_backend(pid) from pg_stat_replication where sync_priority > 0 \

@@ -108,6 +108,7 @@ impl LocalPostgres {
             warn!(%epoch, %error, "no slots for the siblings yet");
         }
         let promotion = self.promotion(epoch, timeline, begun.elapsed())?;
+        self.keep_for_barrier(sync, session).await;
         self.finish(epoch);
         Ok(promotion)
     }

@@ -28,6 +28,8 @@ use crate::fuse::{Event, FuseClient, StartSpec, StopMode};
 /// How often something that PostgreSQL tells nobody about is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(1);
 
+const RELOADING: &str = "reload of the configuration";
+
 /// How often a starting PostgreSQL is tried.
 const KNOCK: Duration = Duration::from_millis(2);
 
@@ -44,6 +46,8 @@ pub struct LocalPostgres {
     pub(super) instance: Arc<Instance>,
     pub(super) fuse: FuseClient,
     session: Arc<Mutex<Option<Standing>>>,
+    /// One for the next barrier, opened after this set was in force.
+    pub(super) for_barrier: Arc<Mutex<Option<(SyncNames, Client)>>>,
 }
 
 impl LocalPostgres {
@@ -53,6 +57,7 @@ impl LocalPostgres {
             instance: Arc::new(instance),
             fuse,
             session: Arc::default(),
+            for_barrier: Arc::default(),
         }
     }
 
@@ -184,6 +189,7 @@ impl LocalPostgres {
     /// When it has not stopped within `budget`; `fuse().kill` then does.
     pub async fn stop(&self, mode: StopMode, budget: Duration) -> Result<()> {
         self.session.lock().await.take();
+        self.for_barrier.lock().await.take();
         Ok(self.fuse.stop(mode, budget).await?)
     }
 
@@ -277,15 +283,38 @@ impl LocalPostgres {
         wanted: &[(&'static str, String)],
         budget: Duration,
     ) -> Result<Client> {
-        let reloaded = within(
-            "reload of the configuration",
-            budget,
-            self.reload_until(wanted),
-        );
+        let reloaded = within(RELOADING, budget, self.reload_until(wanted));
         match reloaded.await {
             Err(late @ Error::Late { .. }) => {
                 let client = session::connect(&self.instance, "primacy_check").await?;
                 Err(not_in_force(&client, wanted).await?.unwrap_or(late))
+            }
+            other => other,
+        }
+    }
+
+    /// Reloads until the agent's own session shows the settings: says that
+    /// PostgreSQL took them, not that every process of it has. A session less
+    /// to open, where nothing rests on the difference.
+    pub(super) async fn reload_seen(
+        &self,
+        wanted: &[(&'static str, String)],
+        budget: Duration,
+    ) -> Result<()> {
+        self.fuse.reload().await?;
+        let seen = async {
+            while not_in_force(&*self.session().await?, wanted)
+                .await?
+                .is_some()
+            {
+                sleep(POLL).await;
+            }
+            Ok(())
+        };
+        match within(RELOADING, budget, seen).await {
+            Err(late @ Error::Late { .. }) => {
+                let session = self.session().await?;
+                Err(not_in_force(&session, wanted).await?.unwrap_or(late))
             }
             other => other,
         }

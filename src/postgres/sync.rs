@@ -71,9 +71,11 @@ impl LocalPostgres {
     }
 
     async fn write_sync(&self, names: &SyncNames, budget: Duration) -> Result<()> {
+        self.for_barrier.lock().await.take();
         settings::write_sync(&self.instance, names)?;
         let wanted = [("synchronous_standby_names", names.to_string())];
-        self.reload_within(&wanted, budget).await?;
+        let session = self.reload_within(&wanted, budget).await?;
+        self.keep_for_barrier(names, session).await;
         Ok(())
     }
 }
