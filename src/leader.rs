@@ -34,7 +34,9 @@ pub use operations::OperationsHandle;
 use operations::{Operations, Request};
 
 /// Longest sleep between two looks at ages and deadlines.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
+/// After a proposal that did not get through.
+const REST: Duration = Duration::from_millis(50);
 /// Operations that may wait for the loop.
 const REQUESTS: usize = 64;
 
@@ -237,7 +239,7 @@ impl Leader {
             Err(error) => {
                 warn!(%group, %error, "proposal did not get through");
                 // The state says what came of it; a moment's rest bounds the tries.
-                time::sleep(TICK).await;
+                time::sleep(REST).await;
             }
         }
     }

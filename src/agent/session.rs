@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use primacy_proto::v1::{self as proto, agent_message, agents_client::AgentsClient, node_message};
 use tokio::{
     sync::{mpsc, watch},
-    time,
+    time::{self, Instant},
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +24,12 @@ use crate::{
 
 use super::holder::Renewal;
 
-/// A node that heard nothing for longer than a few of these doubts the member.
-const HEARTBEAT: Duration = Duration::from_millis(100);
+/// A leader that heard nothing for longer than a few of these doubts the member.
+const HEARTBEAT: Duration = Duration::from_millis(150);
+/// For a node that does not lead it is enough to know that the stream lives.
+const HEARTBEAT_ASIDE: Duration = Duration::from_millis(250);
+/// A node that leads repeats its directives every second.
+const LEADS_FOR: Duration = Duration::from_secs(2);
 /// Between two renewals; a TTL is several seconds.
 const RENEW: Duration = Duration::from_millis(500);
 /// Messages that may wait for a node that reads slowly; then it is cut off.
@@ -187,19 +191,31 @@ impl NodeStream {
         mut inbound: Streaming<proto::NodeMessage>,
         sender: &mpsc::Sender<proto::AgentMessage>,
     ) -> Result<(), Status> {
-        let mut heartbeat = time::interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut directed: Option<Instant> = None;
+        let mut sent = Instant::now();
         loop {
+            let leads = directed.is_some_and(|at| at.elapsed() < LEADS_FOR);
+            let pause = if leads { HEARTBEAT } else { HEARTBEAT_ASIDE };
             tokio::select! {
                 message = inbound.next() => match message {
                     None => return Ok(()),
-                    Some(message) => self.take(message?)?,
+                    Some(message) => {
+                        let message = message?;
+                        if matches!(message.kind, Some(node_message::Kind::Directive(_))) {
+                            directed = Some(Instant::now());
+                        }
+                        self.take(message)?;
+                    }
                 },
                 changed = self.said.changed() => {
                     changed.map_err(|_| Status::cancelled("the agent stops"))?;
                     self.send_report(sender, true)?;
+                    sent = Instant::now();
                 }
-                _ = heartbeat.tick() => self.send_report(sender, false)?,
+                () = time::sleep_until(sent + pause) => {
+                    self.send_report(sender, false)?;
+                    sent = Instant::now();
+                }
             }
         }
     }

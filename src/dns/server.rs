@@ -95,11 +95,11 @@ impl Handle {
     }
 }
 
-/// A proof has to be renewed twice before it ends, once in vain.
+/// One round may fail, and the next has a quarter of the time left.
 fn rounds(max_staleness: Duration) -> Rounds {
     Rounds {
-        every: max_staleness / 4,
-        deadline: max_staleness / 2,
+        every: max_staleness * 3 / 8,
+        deadline: max_staleness * 3 / 8,
     }
 }
 

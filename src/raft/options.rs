@@ -31,7 +31,7 @@ impl Profile {
     #[must_use]
     pub fn timing(self) -> Timing {
         let (heartbeat, election_min, election_max) = match self {
-            Self::Lan => (90, 250, 400),
+            Self::Lan => (200, 250, 400),
             Self::Wan => (250, 1_000, 1_500),
         };
         Timing {

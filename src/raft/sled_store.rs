@@ -249,6 +249,8 @@ fn try_open(dir: &Path) -> Result<sled::Db, String> {
         sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
+            // `sync` flushes when it has to be; twice a second is for nothing.
+            .flush_every_ms(None)
             .open()
     };
     let db = catch(open).map_err(|error| error.to_string())?;
