@@ -37,6 +37,8 @@ use operations::{Operations, Request};
 const TICK: Duration = Duration::from_millis(100);
 /// After a proposal that did not get through.
 const REST: Duration = Duration::from_millis(50);
+/// Steps of a group that are proposed at once, each built on the one before.
+const LOOK_AHEAD: usize = 3;
 /// Operations that may wait for the loop.
 const REQUESTS: usize = 64;
 
@@ -156,7 +158,16 @@ impl Leader {
             let request = operations.advance(now, name, group, &of_group);
             self.direct(term, name, group, &of_group, &plan, request.prepare_stop);
             let changes = plan.changes.into_iter().chain(request.change);
-            commands.extend(changes.map(|change| command(name, change)));
+            let first = changes.map(|change| command(name, change)).collect();
+            let plan_on = |group: &Group| {
+                let views = of_views(&of_group);
+                let next = reconciler.plan(now, name, group, &views);
+                next.changes
+                    .into_iter()
+                    .map(|change| command(name, change))
+                    .collect()
+            };
+            commands.extend(with_what_follows(state, name, first, plan_on));
             self.note_blocked(name, plan.blocked);
         }
         let proposed = !commands.is_empty();
@@ -260,6 +271,36 @@ impl Leader {
     }
 }
 
+/// `first`, and what will be due once that is applied: between regions a round
+/// of the quorum is most of a failover, so one carries as much as it can.
+///
+/// Nothing rests on the guess. What does not come to pass as expected makes
+/// `apply` refuse what was built on it, and it is planned again.
+fn with_what_follows(
+    state: &State,
+    name: &GroupName,
+    first: Vec<Command>,
+    mut plan_on: impl FnMut(&Group) -> Vec<Command>,
+) -> Vec<Command> {
+    let mut expected = state.clone();
+    let mut all = Vec::new();
+    let mut due = first;
+    for _ in 0..LOOK_AHEAD {
+        let accepted = |command: &Command| {
+            let index = expected.applied + 1;
+            matches!(expected.apply(index, command), Outcome::Applied(_))
+        };
+        let as_expected = !due.is_empty() && due.iter().map(accepted).fold(true, |a, b| a & b);
+        all.append(&mut due);
+        let Some(group) = expected.group(name).filter(|_| as_expected) else {
+            break;
+        };
+        due = plan_on(group);
+    }
+    all.append(&mut due);
+    all
+}
+
 fn command(group: &GroupName, change: Change) -> Command {
     Command {
         at_ms: clock::wall_ms(),
@@ -281,4 +322,39 @@ fn of_views<'a>(views: &[&'a MemberView]) -> Vec<View<'a>> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded is replaced or extended whole, never left half made.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{dns::fixtures, domain::Epoch};
+
+    /// What is proposed for a group whose plan is to be paused and resumed in turns.
+    fn proposed(first: Change) -> Vec<Change> {
+        let mut state = State::default();
+        fixtures::create(&mut state, fixtures::GROUP);
+        let name = fixtures::GROUP.parse().expect("a name");
+        let turn = |group: &Group| {
+            let next = match group.paused {
+                true => Change::Resume,
+                false => Change::Pause,
+            };
+            vec![command(&name, next)]
+        };
+        let all = with_what_follows(&state, &name, vec![command(&name, first)], turn);
+        all.into_iter().map(|command| command.change).collect()
+    }
+
+    #[test]
+    fn what_follows_is_proposed_along_and_not_without_end() {
+        let all = proposed(Change::Pause);
+        assert_eq!(all[..2], [Change::Pause, Change::Resume]);
+        assert_eq!(all.len(), LOOK_AHEAD + 1);
+    }
+
+    #[test]
+    fn nothing_is_built_on_what_will_be_refused() {
+        let refused = Change::ExpireLease { epoch: Epoch(7) };
+        assert_eq!(proposed(refused.clone()), [refused]);
+    }
 }

@@ -24,7 +24,7 @@ mod server;
 mod zone;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 pub use freshness::{Freshness, Verdict};
 pub use hickory_proto::rr::Name;
