@@ -43,10 +43,22 @@ impl<'a> Case<'a> {
             || self.failover.accept_loss
     }
 
+    /// What has to be exclusive and complete: every configuration on record,
+    /// and what a primary may do on the way from one to the next.
+    fn to_be_shown(&self) -> Vec<OnRecord> {
+        let mut all = self.record.to_vec();
+        let epochs: BTreeSet<_> = self.record.iter().map(|entry| entry.epoch).collect();
+        all.extend(epochs.into_iter().filter_map(|epoch| {
+            let of_epoch = |entry: &&OnRecord| entry.epoch == epoch;
+            mixture(self.record.iter().filter(of_epoch))
+        }));
+        all
+    }
+
     /// Refuses the grant unless every configuration on record is exclusive
     /// and complete, and `candidate` is the most complete of the fenced.
     pub fn judge(&self, candidate: Incarnation, sync: &SyncConfig) -> Result<(), Refusal> {
-        for entry in self.record {
+        for entry in &self.to_be_shown() {
             let judged = Rule::ExclusiveForEvery.holds() || !entry.config.is_asynchronous();
             if judged && !self.is_exclusive(entry) {
                 return Err(Refusal::NotExclusive(describe(entry)));
@@ -89,20 +101,43 @@ impl<'a> Case<'a> {
 
     /// Members that are still missing for a legal grant, for each
     /// configuration that wants some; empty when none is missing.
-    pub fn missing(&self) -> Vec<(&'a OnRecord, BTreeSet<Incarnation>)> {
+    pub fn missing(&self) -> Vec<(OnRecord, BTreeSet<Incarnation>)> {
         let positioned = self.failover.positioned();
-        let wanting = |entry: &&'a OnRecord| !self.is_exclusive(entry) || !self.is_complete(entry);
+        let wanting = |entry: &OnRecord| !self.is_exclusive(entry) || !self.is_complete(entry);
         let lacking = |entry: &OnRecord| {
             let mut members = &entry.config.set - &positioned;
             members.insert(entry.holder);
             members
         };
-        self.record
-            .iter()
+        self.to_be_shown()
+            .into_iter()
             .filter(wanting)
-            .map(|entry| (entry, lacking(entry)))
+            .map(|entry| {
+                let members = lacking(&entry);
+                (entry, members)
+            })
             .collect()
     }
+}
+
+/// What a primary may do while it changes from one of `entries` to the next.
+///
+/// Each walsender reads the configuration for itself: one that still has the
+/// old `k` counts standbys that are in the new set alone. A commit may so be
+/// released by the least `k` of all the members together, which configurations
+/// with `k` above one do not rule out one by one.
+fn mixture<'a>(entries: impl Iterator<Item = &'a OnRecord>) -> Option<OnRecord> {
+    // Of nobody and of asynchronous replication no walsender releases anything.
+    let mut entries = entries.filter(|entry| !entry.config.set.is_empty());
+    let mut mixed = entries.next()?.clone();
+    let before = mixed.config.clone();
+    for entry in entries {
+        mixed.revision = entry.revision;
+        mixed.exclusive &= entry.exclusive;
+        mixed.config.k = mixed.config.k.min(entry.config.k);
+        mixed.config.set.extend(&entry.config.set);
+    }
+    (mixed.config != before).then_some(mixed)
 }
 
 fn describe(entry: &OnRecord) -> String {
@@ -114,4 +149,78 @@ fn describe(entry: &OnRecord) -> String {
         config.k,
         config.set.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, slice::from_ref};
+
+    use super::*;
+    use crate::domain::{Cause, Epoch, Lsn, Position, Revision, Timeline};
+
+    fn id(n: u128) -> Incarnation {
+        Incarnation(uuid::Uuid::from_u128(n))
+    }
+
+    fn on_record(revision: u32, k: u32, set: &[u128]) -> OnRecord {
+        OnRecord {
+            epoch: Epoch(3),
+            revision: Revision(revision),
+            holder: id(9),
+            config: SyncConfig::any(k, set.iter().map(|n| id(*n)).collect()),
+            exclusive: false,
+        }
+    }
+
+    /// Whether fencing these is enough for a grant to the first of them.
+    fn is_enough(record: &[OnRecord], fenced: &[u128]) -> bool {
+        let at = Position {
+            timeline: Timeline(3),
+            lsn: Lsn(7),
+        };
+        let fences: BTreeMap<_, _> = fenced.iter().map(|n| (id(*n), Some(at))).collect();
+        let failover = Failover {
+            epoch: Epoch(3),
+            cause: Cause::Silence,
+            prefer: None,
+            fences,
+            host_dead: false,
+            accept_loss: false,
+            began_at_ms: 0,
+        };
+        let lease = Lease {
+            epoch: Epoch(3),
+            holder: id(9),
+            member: "a".parse().expect("a name"),
+            promoted: true,
+            sealed: true,
+            hard: false,
+            expired: false,
+        };
+        let case = Case {
+            record,
+            lease: &lease,
+            failover: &failover,
+            durability: Durability::Strict,
+        };
+        case.judge(id(fenced[0]), &SyncConfig::nobody()).is_ok()
+    }
+
+    #[test]
+    fn on_the_way_to_a_greater_k_the_lesser_one_may_count_the_new_members() {
+        let (one, both) = (on_record(1, 1, &[1]), on_record(2, 2, &[1, 2]));
+        assert!(is_enough(from_ref(&one), &[1]));
+        assert!(is_enough(from_ref(&both), &[1]));
+        // Walsender 1 may release by its k of 1 what 2 alone has flushed.
+        assert!(!is_enough(&[one.clone(), both.clone()], &[1]));
+        assert!(is_enough(&[one, both], &[1, 2]));
+    }
+
+    #[test]
+    fn sets_that_cross_are_counted_together() {
+        let (before, after) = (on_record(1, 2, &[1, 2]), on_record(2, 2, &[2, 3]));
+        // 1 and 3 may release what 2 does not have.
+        assert!(!is_enough(&[before.clone(), after.clone()], &[2]));
+        assert!(is_enough(&[before, after], &[2, 3]));
+    }
 }

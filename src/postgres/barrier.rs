@@ -17,6 +17,9 @@ use crate::domain::{Epoch, Position, Revision};
 
 const PURPOSE: &str = "primacy_barrier";
 
+/// After so long behind a barrier a walsender is ended, to begin anew.
+const HELD_UP: Duration = Duration::from_millis(500);
+
 const END_EARLIER: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
     where application_name = 'primacy_barrier' and pid <> pg_backend_pid()";
 
@@ -71,6 +74,9 @@ impl LocalPostgres {
             timeline: parse_timeline(&text(row.as_ref(), 0))?,
             lsn: text(row.as_ref(), 1).parse()?,
         };
+        if let SyncNames::Any { k: 2.., .. } = sync {
+            all_voters_reached(&session, position).await?;
+        }
         let took = begun.elapsed();
         Ok(Barrier { position, took })
     }
@@ -177,6 +183,37 @@ async fn prepare(session: &Client, sync: &SyncNames) -> Result<()> {
         found,
         wanted,
     })
+}
+
+/// Waits until every walsender that counts has sent something behind the
+/// barrier, and so has read the configuration; ends those that take long.
+///
+/// One that was held up between reading a lesser `k` and releasing by it could
+/// otherwise release later commits too early. With a `k` of one it releases
+/// nothing that a member of the set does not have.
+async fn all_voters_reached(session: &Client, barrier: Position) -> Result<()> {
+    let begun = tokio::time::Instant::now();
+    let behind = format!(
+        "from pg_stat_replication where sync_priority > 0 \
+            and coalesce(flush_lsn, '0/0') < '{}'",
+        barrier.lsn
+    );
+    let (look, end) = (
+        format!("select pid {behind} limit 1"),
+        format!("select pg_terminate_backend(pid) {behind}"),
+    );
+    while simple_row(session, &look)
+        .await
+        .map_err(sql("look at the voters"))?
+        .is_some()
+    {
+        if begun.elapsed() > HELD_UP {
+            let ended = session.batch_execute(&end).await;
+            ended.map_err(sql("end a voter that is held up"))?;
+        }
+        sleep(POLL).await;
+    }
+    Ok(())
 }
 
 async fn end_earlier_barriers(session: &Client) -> Result<()> {

@@ -34,6 +34,17 @@ impl Group {
             Durability::Async => SyncConfig::asynchronous(),
             _ => SyncConfig::nobody(),
         };
+        // What an adopted cluster acknowledged in its former life, it
+        // acknowledged alone: nobody else is complete before the first seal.
+        if self.spec.system_identifier.is_some() && self.spec.durability != Durability::Async {
+            self.record.push(OnRecord {
+                epoch: Epoch(epoch.0 - 1),
+                revision: Revision::FIRST,
+                holder,
+                config: SyncConfig::asynchronous(),
+                exclusive: false,
+            });
+        }
         Ok(vec![self.install(epoch, holder, member, &sync, true)])
     }
 
@@ -143,7 +154,7 @@ impl Group {
     /// What a grant still waits for: each configuration that is not accounted
     /// for, with the members of which any could help.
     #[must_use]
-    pub fn missing_for_grant(&self) -> Vec<(&OnRecord, Vec<Incarnation>)> {
+    pub fn missing_for_grant(&self) -> Vec<(OnRecord, Vec<Incarnation>)> {
         let (Some(lease), Some(failover)) = (&self.lease, &self.failover) else {
             return Vec::new();
         };
@@ -174,5 +185,118 @@ impl Group {
             return Err(Refusal::StrictNeedsSync);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::{Cause, Change, Control, GroupSpec, Lsn, MemberSpec, Position, Timeline};
+
+    fn id(n: u8) -> Incarnation {
+        Incarnation(uuid::Uuid::from_u128(n.into()))
+    }
+
+    fn member(n: u8) -> MemberSpec {
+        let name = ["a", "b", "c"][usize::from(n)];
+        MemberSpec {
+            name: name.parse().expect("a name"),
+            region: name.parse().expect("a name"),
+            address: format!("192.0.2.{n}:5432").parse().expect("an address"),
+            control: Control::Process,
+            no_failover: false,
+            priority: 0,
+        }
+    }
+
+    /// A group in its first epoch, `a` being its primary.
+    fn first_epoch(adopted: Option<u64>) -> Group {
+        let members: Vec<_> = (0..3).map(member).collect();
+        let spec = GroupSpec {
+            name: "orders".parse().expect("a name"),
+            durability: Durability::Strict,
+            sync_k: 1,
+            sync_members: BTreeSet::new(),
+            ttl_ms: 10_000,
+            suspect_after_ms: 500,
+            max_lag_bytes: 1,
+            check_window_ms: 0,
+            initial_primary: members[0].name.clone(),
+            system_identifier: adopted,
+            members,
+        };
+        let (mut group, _) = Group::create(&spec, Epoch::NONE).expect("a group");
+        for n in 0..3 {
+            change(
+                &mut group,
+                Change::RegisterMember {
+                    member: member(n).name,
+                    incarnation: id(n),
+                    system_identifier: adopted,
+                },
+            );
+        }
+        change(
+            &mut group,
+            Change::GrantFirst {
+                epoch: Epoch(1),
+                holder: id(0),
+                lineage: Lineage::first(),
+            },
+        );
+        group
+    }
+
+    fn change(group: &mut Group, change: Change) {
+        group.change(&change, 0).expect("applied");
+    }
+
+    fn fence(group: &mut Group, n: u8, lsn: Option<u64>) {
+        let at = |lsn| Position {
+            timeline: Timeline(1),
+            lsn: Lsn(lsn),
+        };
+        change(
+            group,
+            Change::RecordFence {
+                epoch: Epoch(1),
+                incarnation: id(n),
+                position: lsn.map(at),
+            },
+        );
+    }
+
+    #[test]
+    fn an_adopted_primary_that_dies_before_the_first_seal_is_waited_for() {
+        for adopted in [None, Some(7)] {
+            let mut group = first_epoch(adopted);
+            change(
+                &mut group,
+                Change::BeginFailover {
+                    epoch: Epoch(1),
+                    cause: Cause::PostgresDied,
+                    silence_ms: 0,
+                    prefer: None,
+                },
+            );
+            fence(&mut group, 0, None);
+            fence(&mut group, 1, Some(70));
+            let granted = group.grant(Epoch(2), id(1), &SyncConfig::nobody());
+            assert_eq!(granted.is_ok(), adopted.is_none(), "{granted:?}");
+            if adopted.is_none() {
+                continue;
+            }
+            // It comes back, and may have more than the replica.
+            fence(&mut group, 0, Some(90));
+            let behind = group.grant(Epoch(2), id(1), &SyncConfig::nobody());
+            assert!(
+                matches!(behind, Err(Refusal::BehindFence { .. })),
+                "{behind:?}"
+            );
+            let sync = SyncConfig::any(1, [id(1)].into());
+            assert!(group.grant(Epoch(2), id(0), &sync).is_ok());
+        }
     }
 }
