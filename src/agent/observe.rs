@@ -77,7 +77,10 @@ impl Member {
         let receives = observed.directory == Directory::Running(Role::Standby) && !observed.cut_off;
         Actual {
             directory: observed.directory,
-            lineage: known.end.as_ref().map(|end| end.1.clone()),
+            lineage: match observed.directory {
+                Directory::Running(Role::Primary) => observed.lineage.clone(),
+                _ => known.end.as_ref().map(|end| end.1.clone()),
+            },
             end: known
                 .end
                 .as_ref()

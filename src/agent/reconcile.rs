@@ -118,6 +118,8 @@ fn fence_step(epoch: Epoch, stop: Stop, promised: Promised, actual: &Actual) -> 
     let was_primary = promised.opened == promised.accepted.epoch && promised.opened > Epoch::NONE;
     match actual.directory {
         Directory::Running(Role::Primary) if stop == Stop::Fast => Step::StopFast,
+        // It is to be counted as a standby: nothing acknowledged hangs on it running.
+        Directory::Running(Role::Primary) if stop == Stop::Recover => Step::StopImmediate,
         Directory::Running(Role::Primary) => Step::Nothing,
         Directory::Running(Role::Standby) if counted.is_some_and(|f| f.position.is_some()) => {
             Step::Nothing
@@ -264,6 +266,25 @@ mod tests {
         };
         assert_eq!(step(Epoch(2)), Step::StopImmediate);
         assert_eq!(step(Epoch(3)), Step::Continue);
+    }
+
+    #[test]
+    fn a_primary_whose_promotion_came_too_late_for_its_epoch_is_brought_back() {
+        let promised = Promised {
+            fenced: Epoch(3),
+            opened: Epoch(3),
+            ..Promised::default()
+        };
+        let promoted = primary_on(Lineage::first().promoted(Lsn(7), Epoch(3).timeline()));
+        let step = |stop| fence_step(Epoch(3), stop, promised, &promoted);
+        assert_eq!(step(Stop::No), Step::Nothing);
+        assert_eq!(step(Stop::Recover), Step::StopImmediate);
+        let stopped = Actual {
+            directory: Directory::Stopped { clean: false },
+            ..promoted
+        };
+        let step = fence_step(Epoch(3), Stop::Recover, promised, &stopped);
+        assert_eq!(step, Step::StartAlone);
     }
 
     #[test]

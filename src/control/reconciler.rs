@@ -490,6 +490,7 @@ fn urgency(failover: &Failover, lease: &Lease, views: &[View<'_>], waited: Durat
         fence_now: gone || waited > PLANNED_STOP,
         handed_over: holder.is_some_and(|view| !view.report.is_primary()) && nobody_receives(views),
         recover_holder: stopped && waited > STUCK,
+        recover_others: waited > STUCK,
     }
 }
 

@@ -66,9 +66,15 @@ impl Group {
         let rank = |id: &Incarnation, spec: &MemberSpec| {
             let asked_for = failover.prefer.as_ref() == Some(&spec.name);
             let near = region == Some(&spec.region);
+            // Whoever held the lease and was never promoted may fail again.
+            let untried = !self
+                .lease
+                .as_ref()
+                .is_some_and(|lease| lease.holder == *id && !lease.promoted);
             (
                 asked_for,
                 live.contains(id),
+                untried,
                 spec.priority,
                 near,
                 std::cmp::Reverse(spec.name.clone()),

@@ -96,6 +96,8 @@ pub struct Urgency {
     pub handed_over: bool,
     /// The standbys cannot complete the fence: bring the stopped holder up.
     pub recover_holder: bool,
+    /// They cannot, and another may: whoever was primary before and crashed.
+    pub recover_others: bool,
 }
 
 impl Instruction {
@@ -124,16 +126,23 @@ impl Group {
                 let planned = failover.cause == Cause::Switchover && !urgency.fence_now;
                 let holder_stopped = failover.fences.contains_key(&lease.holder);
                 if is_holder {
-                    return self.closing_holder(lease, planned, urgency);
+                    let recover = urgency.recover_holder && holder_stopped;
+                    return self.closing_holder(lease, planned, recover);
                 }
                 // Whose promotion is not on record, nobody can tell who may follow.
                 let waits = planned && !urgency.handed_over && !holder_stopped;
                 if waits && lease.promoted {
                     return self.standby(lease);
                 }
+                // Whoever was primary in an epoch on record has all of that epoch.
+                let had_all = || self.record.iter().any(|entry| entry.holder == *incarnation);
+                let stop = match urgency.recover_others && had_all() {
+                    true => Stop::Recover,
+                    false => Stop::No,
+                };
                 Instruction::Fence {
                     epoch: lease.epoch,
-                    stop: Stop::No,
+                    stop,
                 }
             }
             None if is_holder => self.primary(lease),
@@ -143,8 +152,10 @@ impl Group {
         }
     }
 
-    fn closing_holder(&self, lease: &Lease, planned: bool, urgency: Urgency) -> Instruction {
-        let stop = match (planned, urgency.recover_holder) {
+    fn closing_holder(&self, lease: &Lease, planned: bool, recover: bool) -> Instruction {
+        // Before its promotion is on record it has acknowledged nothing, and
+        // nobody may go on under it: whatever became of it, it is brought back.
+        let stop = match (planned, recover || !lease.promoted) {
             (true, _) => Stop::Fast,
             (false, true) => Stop::Recover,
             (false, false) => Stop::No,

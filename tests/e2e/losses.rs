@@ -1,6 +1,7 @@
 //! Things die; what was acknowledged does not.
 
 use primacy::demo::fleet::Service;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{scene::Scene, stubborn::Stubborn};
 
@@ -67,6 +68,42 @@ async fn a_restarted_agent_finds_its_postgresql_running() {
         .superuser(primary, "SELECT pg_postmaster_start_time()")
         .unwrap();
     assert_eq!(now, postmaster, "PostgreSQL was restarted");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fuse_that_dies_is_started_again_and_its_member_returns() {
+    let scene = Scene::start(7).await;
+    let (before, primary) = (scene.group().await, scene.primary().await);
+    let region = scene.name(primary);
+    let mut processes = scene.fleet.processes().into_iter();
+    let (_, _, fuse) = processes
+        .find(|(of, service, _)| *of == region && service == "fuse")
+        .expect("a fuse");
+    kill_process(Pid::from_raw(fuse).expect("a process"), Signal::KILL).expect("killed");
+    let after = scene.epoch_after(before.epoch).await;
+    assert_ne!(after.holder, before.holder, "PostgreSQL went with its fuse");
+    scene.writes().await;
+    let whole = scene.whole().await;
+    let returned = whole.members.iter().find(|it| it.name == before.holder);
+    assert_eq!(returned.expect("the member").state, "standby");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_whose_agent_dies_holds_up_nobody_for_good() {
+    let mut scene = Scene::start(8).await;
+    let (before, lost) = (scene.group().await, scene.primary().await);
+    scene.lead_from((lost + 1) % 3).await;
+    scene.fleet.kill_region(lost).unwrap();
+    // Whose lease it is now, and whose promotion may be under way.
+    let closed = scene.leased_after(before.epoch).await;
+    let place = scene.fleet.place(&closed.holder).unwrap().index;
+    scene.fleet.kill(place, Service::Agent).unwrap();
+    scene.fleet.start(place, Service::Agent).unwrap();
+    scene.epoch_after(before.epoch).await;
+    scene.writes().await;
+    scene.fleet.start_region(lost).unwrap();
     scene.end().await;
 }
 

@@ -120,6 +120,17 @@ impl Scene {
             .unwrap()
     }
 
+    /// Waits for a later epoch, whatever became of its holder.
+    pub async fn leased_after(&self, epoch: u32) -> Group {
+        let newer = || async {
+            let group = self.api.group().await?;
+            Ok((group.epoch > epoch).then_some(group))
+        };
+        wait_for("an epoch after that", PATIENCE, newer)
+            .await
+            .unwrap()
+    }
+
     /// Waits for a later epoch whose holder has been promoted.
     pub async fn granted_after(&self, epoch: u32) -> Group {
         let newer = || async {

@@ -218,6 +218,8 @@ impl World {
                 let urgency = Urgency {
                     fence_now,
                     recover_holder,
+                    // For whoever is not the holder, as the other is for it.
+                    recover_others: recover_holder,
                     // Each member is told apart, and to each this says
                     // nothing that the others do not say as well.
                     handed_over: false,
