@@ -85,6 +85,7 @@ impl Member {
             }
             (Step::Continue, Instruction::Primary(order)) => self.opened(order.order.epoch),
             (Step::ApplySync { order, sync }, _) => {
+                self.prepare_primary().await?;
                 self.postgres.set_sync(&names(&sync), RELOAD).await?;
                 self.known.sync = Some((order, sync));
                 Ok(())
@@ -140,8 +141,18 @@ impl Member {
         self.postgres
             .start_primary(&SyncNames::Nobody, false, START)
             .await?;
-        self.postgres.prepare_primary().await?;
+        self.prepare_primary().await?;
         info!(epoch = %order.order.epoch, "PostgreSQL opened as primary");
+        Ok(())
+    }
+
+    /// What barriers and standbys need; again in each life of the agent, which
+    /// may have died between the start and this.
+    async fn prepare_primary(&mut self) -> Result<(), ActError> {
+        if !self.known.prepared {
+            self.postgres.prepare_primary().await?;
+            self.known.prepared = true;
+        }
         Ok(())
     }
 
@@ -308,6 +319,7 @@ impl Member {
         }
         let own = self.postgres.own_end_of_wal().await?;
         self.forget();
+        self.memory.forget_reached()?;
         info!(end = %own.position, fork = %from, upstream = %order.upstream.member, "rewinding");
         let rewound = self
             .postgres
@@ -342,6 +354,7 @@ impl Member {
                 "waiting for a slot at the primary".to_owned(),
             ));
         }
+        self.memory.forget_reached()?;
         let (this, upstream) = (&*self, upstream(order));
         let cloned = this.postgres.clone_from(&upstream, keep_old, |so_far| {
             progress(this, format!("taking a base backup, {} %", so_far.percent));
@@ -350,6 +363,25 @@ impl Member {
         info!(upstream = %order.upstream.member, ?replaced, "base backup taken");
         self.forget();
         self.follow(order).await
+    }
+
+    /// A directory that was restored from a backup or a snapshot may lack what
+    /// it acknowledged: nothing of it is counted again.
+    pub(super) async fn refuse_rollback(&mut self) -> Result<(), ActError> {
+        if self.postgres.is_running().await? || !self.postgres.instance().holds_cluster()? {
+            return Ok(());
+        }
+        // One that cannot be read is counted by nobody either.
+        let Ok(end) = self.postgres.own_end_of_wal().await else {
+            return Ok(());
+        };
+        if self.memory.is_rolled_back(end.position) {
+            let incarnation = self.memory.reincarnate()?;
+            warn!(end = %end.position, %incarnation, "the data directory ends before what it \
+                had reached: it was rolled back, and is a new incarnation now");
+            self.renew_identity()?;
+        }
+        Ok(())
     }
 
     fn reincarnate(&mut self, order: &StandbyOrder) -> Result<(), ActError> {

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     domain::{
-        BarrierReport, Epoch, Fenced, GroupName, Incarnation, InstructionOrder, Lineage,
-        MemberName, Peer, Position, SyncConfig, Trouble,
+        BarrierReport, Epoch, Fenced, GroupName, Incarnation, Instruction, InstructionOrder,
+        Lineage, MemberName, Peer, Position, SyncConfig, Trouble,
     },
     fuse::FuseClient,
     postgres::{self, Instance, LocalPostgres, Secret},
@@ -52,6 +52,8 @@ pub(super) struct Known {
     pub barrier: Option<BarrierReport>,
     /// Members whose roles and slots this primary was given.
     pub peers: Option<Vec<Peer>>,
+    /// This primary has what barriers and members need.
+    pub prepared: bool,
 }
 
 pub(super) struct Member {
@@ -111,6 +113,18 @@ impl Member {
     pub(super) fn forget(&mut self) {
         self.known = Known::default();
         self.stopped = None;
+    }
+
+    /// Whether this is a standby, and not the one that `instruction` wants.
+    pub(super) fn is_standby_of_another(&self, instruction: &Instruction) -> bool {
+        let other = match instruction {
+            Instruction::Fence { .. } => true,
+            Instruction::Standby(order) => {
+                self.memory.following() != Some((order.epoch, order.upstream.incarnation))
+            }
+            Instruction::Primary(_) | Instruction::Hold => false,
+        };
+        other && postgres::is_standby(&self.postgres.instance().data)
     }
 
     /// The order of a barrier that waits for its standbys.

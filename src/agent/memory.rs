@@ -2,9 +2,10 @@
 //! promised.
 //!
 //! Lives in the agent's state directory, never inside the data directory: a
-//! base backup copies that one whole. A copy of the incarnation lies beside the
-//! data directory; if the two differ, one of them was restored from elsewhere,
-//! and the member is a new incarnation.
+//! base backup copies that one whole. A copy of the incarnation and of its
+//! promise lies beside the data directory; if the two do not fit, one of them
+//! was restored from elsewhere, and the member is a new incarnation. So it is
+//! if the data directory ends before what it was seen to reach.
 
 use std::{
     fs::{self, File},
@@ -15,7 +16,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{Epoch, GroupName, Incarnation, MemberName, Promised};
+use crate::domain::{Epoch, GroupName, Incarnation, Lsn, MemberName, Position, Promised};
+
+/// A directory that ends less than this before what it had reached was not
+/// rolled back: the end that PostgreSQL reports may lie within a record.
+const SLACK_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
@@ -52,6 +57,13 @@ struct Identity {
     incarnation: Incarnation,
 }
 
+/// Whether `promised` lacks some of what `copy` says was promised.
+fn has_forgotten(promised: &Promised, copy: &Promised) -> bool {
+    copy.fenced > promised.fenced
+        || copy.accepted > promised.accepted
+        || copy.opened > promised.opened
+}
+
 /// The state directory, held exclusively for as long as this lives.
 #[derive(Debug)]
 pub struct Memory {
@@ -62,6 +74,8 @@ pub struct Memory {
     promised: Promised,
     /// Whom this incarnation streams from, or did last.
     following: Option<(Epoch, Incarnation)>,
+    /// How far its log was seen to reach.
+    reached: Option<Position>,
     _lock: File,
 }
 
@@ -84,15 +98,19 @@ impl Memory {
         if copy.is_none() && known.is_some() {
             expect_parent(data)?;
         }
-        let same = known.filter(|known| copy == Some(known.incarnation));
+        let promised: Promised =
+            read(&dir.join("promise.json"), "the member's promise")?.unwrap_or_default();
         // A directory that was rolled back has forgotten promises; nothing it
         // holds may be counted, so it starts a new life with none.
-        let promised = match &same {
-            Some(_) => read(&dir.join("promise.json"), "the member's promise")?.unwrap_or_default(),
-            None => Promised::default(),
-        };
+        let same = known
+            .filter(|known| copy == Some(known.incarnation))
+            .filter(|_| !has_forgotten(&promised, &read_unsynced(&promised_beside(&beside))));
         let following = match &same {
             Some(_) => read(&dir.join("following.json"), "whom the member follows")?.flatten(),
+            None => None,
+        };
+        let reached = match &same {
+            Some(_) => read_unsynced(&dir.join("reached.json")),
             None => None,
         };
         let mut memory = Self {
@@ -105,6 +123,7 @@ impl Memory {
             }),
             promised,
             following,
+            reached,
             _lock: lock,
         };
         if same.is_none() {
@@ -130,7 +149,31 @@ impl Memory {
         }
         write(&self.dir.join("promise.json"), &promised)?;
         self.promised = promised;
+        put(&promised_beside(&self.beside), &promised, Sync::Later)
+    }
+
+    /// Notes how far the log of the member reaches.
+    pub fn note_reached(&mut self, position: Position) -> Result<(), MemoryError> {
+        if self.reached < Some(position) {
+            put(&self.dir.join("reached.json"), &position, Sync::Later)?;
+            self.reached = Some(position);
+        }
         Ok(())
+    }
+
+    /// Forgets it: the log is about to be cut back, or replaced.
+    pub fn forget_reached(&mut self) -> Result<(), MemoryError> {
+        self.reached = None;
+        put(&self.dir.join("reached.json"), &None::<Position>, Sync::Now)
+    }
+
+    /// Whether a log that ends at `end` was rolled back.
+    #[must_use]
+    pub fn is_rolled_back(&self, end: Position) -> bool {
+        self.reached.is_some_and(|reached| {
+            let least = Lsn(reached.lsn.0.saturating_sub(SLACK_BYTES));
+            (end.timeline, end.lsn) < (reached.timeline, least)
+        })
     }
 
     /// Whom this incarnation streams from, or did last.
@@ -176,6 +219,8 @@ impl Memory {
         )?;
         self.promised = Promised::default();
         self.following = None;
+        self.forget_reached()?;
+        write(&promised_beside(&self.beside), &self.promised)?;
         write(&self.beside, &incarnation)
     }
 }
@@ -203,6 +248,16 @@ fn beside(data: &Path) -> PathBuf {
     let mut name = data.file_name().unwrap_or_default().to_owned();
     name.push(".primacy");
     data.with_file_name(name)
+}
+
+/// Its promise, in `/data/pg.promised`.
+fn promised_beside(beside: &Path) -> PathBuf {
+    beside.with_extension("promised")
+}
+
+/// What was not synced may be anything after a crash of the host.
+fn read_unsynced<T: serde::de::DeserializeOwned + Default>(path: &Path) -> T {
+    read(path, "a note").ok().flatten().unwrap_or_default()
 }
 
 /// A disk that is not mounted is waited for: a new life would disown the data.
@@ -273,8 +328,20 @@ fn read<T: serde::de::DeserializeOwned>(
     })
 }
 
+/// When a file has to be on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Now,
+    /// Whenever the kernel likes: losing it costs no promise.
+    Later,
+}
+
 /// Replaces a file whole, and returns once it and its name are on disk.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), MemoryError> {
+    put(path, value, Sync::Now)
+}
+
+fn put<T: Serialize>(path: &Path, value: &T, sync: Sync) -> Result<(), MemoryError> {
     let wrap = |source| MemoryError::Io {
         action: "write",
         path: path.to_owned(),
@@ -283,10 +350,14 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), MemoryError> {
     let bytes = serde_json::to_vec(value).map_err(|error| wrap(io::Error::other(error)))?;
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary).map_err(wrap)?;
-    file.write_all(&bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(wrap)?;
+    file.write_all(&bytes).map_err(wrap)?;
+    if sync == Sync::Now {
+        file.sync_all().map_err(wrap)?;
+    }
     fs::rename(&temporary, path).map_err(wrap)?;
+    if sync == Sync::Later {
+        return Ok(());
+    }
     let parent = path.parent().unwrap_or(Path::new("."));
     File::open(parent)
         .and_then(|dir| dir.sync_all())
@@ -339,6 +410,47 @@ mod tests {
         let memory = open(dir.path()).expect("a new memory");
         assert_ne!(memory.incarnation(), before);
         assert_eq!(memory.promised(), Promised::default());
+    }
+
+    #[test]
+    fn a_state_directory_that_forgot_a_promise_is_a_new_incarnation() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut memory = open(dir.path()).expect("a new memory");
+        let before = memory.incarnation();
+        let file = dir.path().join("state/promise.json");
+        let backup = fs::read(&file).expect("the promise");
+        let promised = Promised {
+            fenced: Epoch(4),
+            ..Promised::default()
+        };
+        memory.promise(promised).expect("written");
+        drop(memory);
+        fs::write(file, backup).expect("restored");
+        let memory = open(dir.path()).expect("a new memory");
+        assert_ne!(memory.incarnation(), before);
+    }
+
+    #[test]
+    fn a_log_that_ends_before_what_it_had_reached_was_rolled_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut memory = open(dir.path()).expect("a new memory");
+        let at = |timeline, lsn| Position {
+            timeline: crate::domain::Timeline(timeline),
+            lsn: Lsn(lsn),
+        };
+        let reached = at(2, 64 << 20);
+        memory.note_reached(reached).expect("written");
+        drop(memory);
+        let mut memory = open(dir.path()).expect("the memory");
+        assert!(!memory.is_rolled_back(reached));
+        assert!(!memory.is_rolled_back(at(2, reached.lsn.0 - 8192)));
+        assert!(!memory.is_rolled_back(at(3, 1)));
+        assert!(memory.is_rolled_back(at(2, 32 << 20)));
+        assert!(memory.is_rolled_back(at(1, 96 << 20)));
+        memory.forget_reached().expect("written");
+        drop(memory);
+        let memory = open(dir.path()).expect("the memory");
+        assert!(!memory.is_rolled_back(at(1, 0)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     clock,
-    domain::{BarrierReport, Instruction, Postgres, Report, Role, Trouble},
+    domain::{BarrierReport, Instruction, Position, Postgres, Report, Role, Trouble},
     fuse::{FuseClient, FuseError},
     ports::Directive,
     postgres,
@@ -48,6 +48,8 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 const WAIT_MOST: Duration = Duration::from_millis(500);
 /// Stands in for the TTL until a first renewal told it.
 const UNRENEWED: Duration = Duration::from_secs(10);
+/// A standby that should be another's is waited for this long to answer.
+const DEAF: Duration = Duration::from_secs(2);
 const ATTACH: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +95,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ag
         exits: watch_exits(member.postgres.fuse().clone(), shutdown.clone()),
         member,
         prepared: false,
+        checked: false,
+        noted: Duration::ZERO,
         failing: None,
         lonely: None,
+        unanswered: None,
         stirred: clock::boottime(),
         last: None,
         heartbeats: Heartbeats::default(),
@@ -128,10 +133,16 @@ struct Turn {
     exits: Arc<Notify>,
     /// The directory was found fit to be worked with.
     prepared: bool,
+    /// It was not rolled back while no agent looked.
+    checked: bool,
+    /// When it was last noted how far the log reaches.
+    noted: Duration,
     /// Asks the sync set for a sign of life while no node renews the lease.
     lonely: Option<JoinHandle<bool>>,
     /// The step that failed last, and until when it is left alone.
     failing: Option<Failing>,
+    /// Since when a PostgreSQL that runs has not answered.
+    unanswered: Option<Duration>,
     /// When something last changed.
     stirred: Duration,
     last: Option<Report>,
@@ -175,14 +186,22 @@ impl Turn {
         if let Err(error) = self.prepare().await {
             return self.fail_to_look(&error);
         }
+        if !self.checked {
+            if let Err(error) = self.member.refuse_rollback().await {
+                return self.fail(Step::Nothing, &error);
+            }
+            self.checked = true;
+        }
         let observed = match self.member.observe().await {
             Ok(Some(observed)) => observed,
-            Ok(None) => {
-                self.say_busy("starting or stopping");
-                return WATCHFUL * 2;
+            Ok(None) => return self.wait_for_an_answer().await,
+            Err(error) => {
+                self.revive_fuse(&error).await;
+                return self.fail_to_look(&error);
             }
-            Err(error) => return self.fail_to_look(&error),
         };
+        self.unanswered = None;
+        self.note_reached(&observed);
         let directive = self.directive.borrow_and_update().clone();
         self.say(&observed, None);
         let Some(directive) =
@@ -209,6 +228,67 @@ impl Turn {
             Err(error) => return self.fail(Step::Nothing, &error),
         };
         self.do_step(step, &directive, &observed).await
+    }
+
+    /// Leaves behind how far the log reaches, for the next agent.
+    fn note_reached(&mut self, observed: &Observed) {
+        let now = clock::boottime();
+        let Postgres::Running(running) = &observed.postgres else {
+            return;
+        };
+        if now.saturating_sub(self.noted) < CALM {
+            return;
+        }
+        self.noted = now;
+        let reached = Position {
+            lsn: running.replayed,
+            ..running.position
+        };
+        if let Err(error) = self.member.memory.note_reached(reached) {
+            warn!(reason = %chain(&error), "how far the log reaches is not noted");
+        }
+    }
+
+    /// PostgreSQL runs and does not answer: it starts, stops or hangs. A
+    /// standby that should not be what it was started as is stopped after a
+    /// while. It may wait for good: for an upstream that is gone and that alone
+    /// could make it consistent.
+    async fn wait_for_an_answer(&mut self) -> Duration {
+        self.say_busy("starting or stopping");
+        let now = clock::boottime();
+        let since = *self.unanswered.get_or_insert(now);
+        let directive = self.directive.borrow_and_update().clone();
+        let Some(directive) = directive.filter(|directive| {
+            now.saturating_sub(since) > DEAF
+                && directive.incarnation == self.member.memory.incarnation()
+                && self.member.is_standby_of_another(&directive.instruction)
+        }) else {
+            return WATCHFUL * 2;
+        };
+        match self.admit(&directive.instruction) {
+            Ok(true) => {
+                let unknown = Observed::unknown();
+                self.do_step(Step::StopImmediate, &directive, &unknown)
+                    .await
+            }
+            Ok(false) => WATCHFUL * 2,
+            Err(error) => self.fail(Step::Nothing, &error),
+        }
+    }
+
+    /// A fuse that died took PostgreSQL with it; a new one starts both again.
+    async fn revive_fuse(&mut self, error: &postgres::Error) {
+        if !matches!(error, postgres::Error::Fuse(FuseError::Unreachable { .. })) {
+            return;
+        }
+        warn!("the fuse is gone; starting another");
+        let options = &self.member.options;
+        let revived =
+            FuseClient::attach_or_spawn(&options.program, &options.state_dir, ATTACH).await;
+        match revived {
+            Ok(_) => self.member.forget(),
+            Err(error) => error!(reason = %chain(&error), "no fuse can be started"),
+        }
     }
 
     /// Nothing is asked of the member, so there is time for a closer look.

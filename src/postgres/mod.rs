@@ -55,7 +55,7 @@ pub use probe::{Probe, Receiver, Role, Sender};
 pub use promote::Promotion;
 pub use rewind::{Rewound, is_wreck};
 pub use secret::Secret;
-pub use server::LocalPostgres;
+pub use server::{LocalPostgres, is_standby};
 pub use settings::is_owned_setting;
 pub use sync::SyncNames;
 pub use version::{check_binaries, is_supported};

@@ -322,7 +322,8 @@ impl LocalPostgres {
 }
 
 /// Whether the directory is set to start as a standby.
-pub(super) fn is_standby(data: &Path) -> bool {
+#[must_use]
+pub fn is_standby(data: &Path) -> bool {
     data.join("standby.signal").exists()
 }
 
