@@ -71,25 +71,27 @@ pub enum Command {
     /// Starts three nodes and three PostgreSQL members as separate processes on
     /// loopback addresses, writes all the while, kills what a disaster would
     /// kill, and counts at the end what was acknowledged and what is there.
-    /// Takes about a minute, needs PostgreSQL 15 or later, and leaves nothing
+    /// Takes about a minute, needs PostgreSQL 15.13 or later, and leaves nothing
     /// behind. Exit code 1 if an acknowledged write was lost.
     Demo(demo::Arguments),
     /// Measures how fast a fleet on this machine recovers.
     Bench(bench::Arguments),
     /// Checks configuration files and says what is wrong with them.
     ///
-    /// Applies every check that a start applies, environment included, and
-    /// starts nothing. Exit code 2 when a file would be refused.
+    /// Applies every check of the values that a start applies, environment
+    /// included. Starts nothing, opens no port, reads no secret and looks into
+    /// no directory. Exit code 2 when a file would be refused.
     Check(CheckArguments),
 }
 
 /// Values that win over the file.
 #[derive(Debug, Clone, Args)]
 pub struct Overrides {
-    /// Overrides one setting of the file, such as listen.grpc=127.0.0.1:7400.
+    /// Overrides one setting of the file, such as data_dir=/srv/primacy.
     ///
     /// May be repeated. The environment does the same with PRIMACY_ and the
-    /// setting's name, such as PRIMACY_LISTEN_GRPC; --set wins over it.
+    /// setting's name, such as PRIMACY_DATA_DIR, or PRIMACY_LISTEN_GRPC for
+    /// listen.grpc; --set wins over it.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

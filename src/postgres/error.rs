@@ -76,6 +76,11 @@ pub enum Error {
     ReceiverStays(Duration),
     #[error("{0} is not empty; initdb is run for a new group only, and in an empty directory")]
     NotEmpty(PathBuf),
+    #[error(
+        "PostgreSQL {0} may not wait for its standbys just after a start: install 15.13, 16.9, \
+         17.5 or later"
+    )]
+    TooOld(String),
     #[error("{path} holds a PostgreSQL {found}, the binaries are {binaries}")]
     Version {
         path: PathBuf,
@@ -118,7 +123,7 @@ impl Error {
             Self::WrongTimeline { .. } | Self::TimelineTaken { .. } => "wrong_timeline",
             Self::ReceiverStays(_) => "fence_not_clean",
             Self::NotEmpty(_) => "directory_not_empty",
-            Self::Version { .. } => "wrong_version",
+            Self::Version { .. } | Self::TooOld(_) => "wrong_version",
             Self::OtherSystem { .. } => "wrong_system_identifier",
             Self::NeedsClone(_) => "rewind_cannot_help",
             Self::Wreck(_) => "wreck",

@@ -36,6 +36,9 @@ pub async fn check_binaries(instance: &Instance) -> Result<()> {
         place: "the answer of `postgres --version`".to_owned(),
         found: answer.to_string(),
     })?;
+    if !number(&answer).is_some_and(is_supported) {
+        return Err(Error::TooOld(answer.trim().to_owned()));
+    }
     let path = instance.data.join("PG_VERSION");
     // Without a directory any version will do: it is yet to be made.
     let Some(found) = files::read(&path)?.map(|text| text.trim().to_owned()) else {
@@ -65,6 +68,17 @@ pub fn is_supported(version: u32) -> bool {
     }
 }
 
+/// Its `server_version_num`: 150018 of 15.18, 180000 of 18beta1.
+fn number(answer: &str) -> Option<u32> {
+    let mut parts = answer
+        .split_whitespace()
+        .nth(2)?
+        .split(|c: char| !c.is_ascii_digit());
+    let major: u32 = parts.next()?.parse().ok()?;
+    let minor = parts.next().and_then(|part| part.parse::<u32>().ok());
+    Some(major * 10_000 + minor.unwrap_or(0))
+}
+
 /// `15` of `postgres (PostgreSQL) 15.18 (Debian 15.18-1)`.
 fn major(answer: &str) -> Option<&str> {
     let version = answer.split_whitespace().nth(2)?;
@@ -90,6 +104,10 @@ mod tests {
             Some("15")
         );
         assert_eq!(major("postgres (PostgreSQL) 18beta1"), Some("18"));
+        let numbered = |release| number(&format!("postgres (PostgreSQL) {release} (Debian)"));
+        assert_eq!(numbered("15.18"), Some(150_018));
+        assert_eq!(numbered("17.4"), Some(170_004));
+        assert_eq!(numbered("18"), Some(180_000));
         assert_eq!(major("postgres"), None);
     }
 }

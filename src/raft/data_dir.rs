@@ -64,7 +64,7 @@ pub enum DataDirError {
     OtherFormat { dir: PathBuf, found: u32 },
     #[error(
         "{dir} belonged to this node but its Raft log is gone, and with it what this node \
-         promised: wipe the directory and add the node under a new id"
+         promised: restore the disk; a node must not start empty under an id that has voted"
     )]
     LogMissing { dir: PathBuf },
     #[error(
