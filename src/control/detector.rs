@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Cause, Group, Incarnation, Lease, Postgres, Receiving, Report};
+use crate::domain::{Cause, Group, Incarnation, Lease, Postgres, Receiving, Report, Role};
 
 /// What the leader knows of one member.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,24 @@ pub fn judge(group: &Group, lease: &Lease, views: &[View<'_>], office: Duration)
         },
         true => Finding::Suspect,
     }
+}
+
+/// Whether nobody can acknowledge a commit of the holder, though all of its
+/// set speak: they stand, and receive nothing. The holder's agent may be well
+/// and see nothing of it. Others could serve, so it is not left at that.
+#[must_use]
+pub fn is_starved(group: &Group, lease: &Lease, views: &[View<'_>]) -> bool {
+    let suspect_after = Duration::from_millis(group.spec.suspect_after_ms);
+    let set = group.latest_sync().map(|entry| &entry.config.set);
+    let receives_nothing = |member: &Incarnation| {
+        views
+            .iter()
+            .filter(|view| view.report.incarnation == *member)
+            .filter(|view| view.connected && view.age <= suspect_after)
+            .filter_map(|view| view.report.running())
+            .any(|running| running.role == Role::Standby && running.receiving == Receiving::No)
+    };
+    lease.sealed && set.is_some_and(|set| !set.is_empty() && set.iter().all(receives_nothing))
 }
 
 /// The holder's agent never spoke to this leader.

@@ -48,6 +48,8 @@ struct Memory {
     failover: Option<(Epoch, Duration)>,
     accounted: Option<(Epoch, Duration)>,
     sync: SyncSet,
+    /// Since when nobody receives anything of this epoch's holder.
+    starved: Option<(Epoch, Duration)>,
     suspect: bool,
     incidents: BTreeSet<(Option<MemberName>, String, String)>,
 }
@@ -290,6 +292,10 @@ impl Memory {
                     .extend(begin(group, Cause::LeaseExpired, Duration::ZERO));
             }
             Finding::Suspect => {}
+            Finding::Well if self.is_starved_for_good(now, group, lease, views) => {
+                plan.changes
+                    .extend(begin(group, Cause::Starved, Duration::ZERO));
+            }
             Finding::Well => {
                 plan.changes.extend(progress(group, lease, views));
                 if plan.changes.is_empty() && holder_serves(lease, views) {
@@ -299,6 +305,24 @@ impl Memory {
             }
         }
         plan.watchful |= !plan.changes.is_empty();
+    }
+}
+
+impl Memory {
+    /// Standbys that restart are back within a TTL.
+    fn is_starved_for_good(
+        &mut self,
+        now: Duration,
+        group: &Group,
+        lease: &Lease,
+        views: &[View<'_>],
+    ) -> bool {
+        if !detector::is_starved(group, lease, views) {
+            self.starved = None;
+            return false;
+        }
+        let ttl = Duration::from_millis(group.spec.ttl_ms);
+        since(&mut self.starved, lease.epoch, now) > ttl
     }
 }
 

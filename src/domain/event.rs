@@ -89,6 +89,8 @@ pub enum Cause {
     ConnectionLost,
     /// Nothing was heard for `suspect_after` and the standbys receive nothing.
     Silence,
+    /// Its agent spoke, and no standby of its set received anything for a TTL.
+    Starved,
     /// The lease ran out.
     LeaseExpired,
     /// An operator asked for a failover.
@@ -103,6 +105,7 @@ impl fmt::Display for Cause {
             Self::PostgresDied => "PostgreSQL died",
             Self::ConnectionLost => "connections lost",
             Self::Silence => "silence",
+            Self::Starved => "no standby receives",
             Self::LeaseExpired => "lease expired",
             Self::Operator => "operator",
             Self::Switchover => "switchover",

@@ -124,6 +124,9 @@ fn because(cause: &Cause, silence_ms: u64) -> String {
         Cause::Silence => {
             format!("nothing was heard of it for {silence_ms} ms and its standbys receive nothing")
         }
+        Cause::Starved => {
+            "for as long as a lease none of its standbys received anything of it".to_owned()
+        }
         Cause::LeaseExpired => "its lease ran out".to_owned(),
         Cause::Operator => "an operator asked for a failover".to_owned(),
         Cause::Switchover => "an operator asked for a switchover".to_owned(),
@@ -202,6 +205,7 @@ mod tests {
             began(Cause::PostgresDied),
             began(Cause::ConnectionLost),
             began(Cause::Silence),
+            began(Cause::Starved),
             began(Cause::LeaseExpired),
             began(Cause::Operator),
             began(Cause::Switchover),

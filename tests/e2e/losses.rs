@@ -1,5 +1,7 @@
 //! Things die; what was acknowledged does not.
 
+use std::{fs, time::Duration};
+
 use primacy::demo::fleet::Service;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -87,6 +89,25 @@ async fn a_fuse_that_dies_is_started_again_and_its_member_returns() {
     let whole = scene.whole().await;
     let returned = whole.members.iter().find(|it| it.name == before.holder);
     assert_eq!(returned.expect("the member").state, "standby");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_its_standbys_cannot_reach_is_replaced() {
+    let scene = Scene::start_with(9, |options| options.ttl = Duration::from_secs(3)).await;
+    let (before, primary) = (scene.group().await, scene.primary().await);
+    // As a firewall would: nobody streams any more, and the agent sees nothing of it.
+    let hba = scene.fleet.places()[primary].dir.join("state/pg_hba.conf");
+    let lines = fs::read_to_string(&hba).unwrap();
+    let barred = format!("host replication all all reject\n{lines}");
+    fs::write(&hba, barred).unwrap();
+    let end = "SELECT pg_reload_conf() AND bool_and(pg_terminate_backend(pid)) \
+        FROM pg_stat_replication";
+    scene.fleet.superuser(primary, end).unwrap();
+    let after = scene.epoch_after(before.epoch).await;
+    assert_ne!(after.holder, before.holder);
+    let began = scene.event("failover_began", "none of its standbys").await;
+    assert_eq!(began.epoch, before.epoch);
     scene.end().await;
 }
 
