@@ -8,6 +8,7 @@
 //! if the data directory ends before what it was seen to reach.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{Epoch, GroupName, Incarnation, Lsn, MemberName, Position, Promised};
+use crate::domain::{Epoch, GroupName, Incarnation, MemberName, Position, Promised};
 
 /// A directory that ends less than this before what it had reached was not
 /// rolled back: the end that PostgreSQL reports may lie within a record.
@@ -171,8 +172,14 @@ impl Memory {
     #[must_use]
     pub fn is_rolled_back(&self, end: Position) -> bool {
         self.reached.is_some_and(|reached| {
-            let least = Lsn(reached.lsn.0.saturating_sub(SLACK_BYTES));
-            (end.timeline, end.lsn) < (reached.timeline, least)
+            let behind = reached.lsn.0.saturating_sub(end.lsn.0) > SLACK_BYTES;
+            let beyond = end.lsn.0.saturating_sub(reached.lsn.0) > SLACK_BYTES;
+            match end.timeline.cmp(&reached.timeline) {
+                Ordering::Equal => behind,
+                // Log of a timeline that it had left; at the fork both names fit.
+                Ordering::Less => behind || beyond,
+                Ordering::Greater => false,
+            }
         })
     }
 
@@ -367,7 +374,7 @@ fn put<T: Serialize>(path: &Path, value: &T, sync: Sync) -> Result<(), MemoryErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Epoch;
+    use crate::domain::Lsn;
 
     fn open(dir: &Path) -> Result<Memory, MemoryError> {
         let name = |text: &str| text.parse().expect("a name");
@@ -447,6 +454,8 @@ mod tests {
         assert!(!memory.is_rolled_back(at(3, 1)));
         assert!(memory.is_rolled_back(at(2, 32 << 20)));
         assert!(memory.is_rolled_back(at(1, 96 << 20)));
+        // Nothing was received of the later timeline but that it begins here.
+        assert!(!memory.is_rolled_back(at(1, reached.lsn.0)));
         memory.forget_reached().expect("written");
         drop(memory);
         let memory = open(dir.path()).expect("the memory");

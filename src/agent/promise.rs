@@ -128,6 +128,22 @@ mod tests {
     }
 
     #[test]
+    fn a_late_order_to_be_a_standby_is_refused() {
+        let order = |epoch| InstructionOrder {
+            epoch: Epoch(epoch),
+            revision: Revision::default(),
+        };
+        assert!(admit_order(accepted(4, 0), order(3)).is_err());
+        assert!(admit_order(accepted(4, 0), order(5)).is_ok());
+    }
+
+    #[test]
+    fn a_fence_that_comes_twice_changes_nothing_the_second_time() {
+        let promised = admit(accepted(3, 1), &fence(3)).expect("the first");
+        assert_eq!(admit(promised, &fence(3)), Ok(promised));
+    }
+
+    #[test]
     fn a_late_revision_of_the_same_epoch_is_refused() {
         let late = InstructionOrder {
             epoch: Epoch(3),

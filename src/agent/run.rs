@@ -4,6 +4,7 @@
 //! out again, so a crash at any point costs only time.
 
 mod beside;
+mod interrupt;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,8 +24,10 @@ use crate::{
     postgres,
 };
 
+use self::interrupt::superseded;
 use super::{
     act::{self, ActError},
+    chain,
     member::{Member, Options},
     memory::{Memory, MemoryError},
     observe::{Observed, renewable},
@@ -94,7 +97,6 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ag
         exits: watch_exits(member.postgres.fuse().clone(), shutdown.clone()),
         member,
         prepared: false,
-        checked: false,
         noted: Duration::ZERO,
         failing: None,
         lonely: None,
@@ -132,8 +134,6 @@ struct Turn {
     exits: Arc<Notify>,
     /// The directory was found fit to be worked with.
     prepared: bool,
-    /// It was not rolled back while no agent looked.
-    checked: bool,
     /// When it was last noted how far the log reaches.
     noted: Duration,
     /// Asks the sync set for a sign of life while no node renews the lease.
@@ -185,18 +185,12 @@ impl Turn {
         if let Err(error) = self.prepare().await {
             return self.fail_to_look(&error);
         }
-        if !self.checked {
-            if let Err(error) = self.member.refuse_rollback().await {
-                return self.fail(Step::Nothing, &error);
-            }
-            self.checked = true;
-        }
         let observed = match self.member.observe().await {
             Ok(Some(observed)) => observed,
             Ok(None) => return self.wait_for_an_answer().await,
             Err(error) => {
                 self.revive_fuse(&error).await;
-                return self.fail_to_look(&error);
+                return self.fail_to_look(&error.into());
             }
         };
         self.unanswered = None;
@@ -294,13 +288,13 @@ impl Turn {
     async fn wait_in_peace(&mut self) -> Duration {
         match self.member.look_closer().await {
             Ok(()) => CALM,
-            Err(error) => self.fail_to_look(&error),
+            Err(error) => self.fail_to_look(&error.into()),
         }
     }
 
     /// What has to be so before anything is done, here rather than at the
     /// start: the operator should see in `status` why a member does nothing.
-    async fn prepare(&mut self) -> Result<(), postgres::Error> {
+    async fn prepare(&mut self) -> Result<(), ActError> {
         if self.prepared {
             return Ok(());
         }
@@ -308,6 +302,7 @@ impl Turn {
         postgres::check_binaries(instance).await?;
         instance.make_socket_dir()?;
         instance.finish_swap()?;
+        self.member.refuse_rollback().await?;
         self.prepared = true;
         Ok(())
     }
@@ -396,7 +391,11 @@ impl Turn {
             let report = member.report(observed, Some(Postgres::Busy { doing }));
             sessions.say(said(&report, None));
         };
-        let superseded = superseded(self.directive.clone(), directive.clone());
+        let superseded = superseded(
+            self.directive.clone(),
+            directive.clone(),
+            self.member.memory.promised(),
+        );
         tokio::select! {
             done = self.member.act(step, &directive.instruction, &mut progress) => Some(done),
             () = superseded => {
@@ -473,7 +472,7 @@ impl Turn {
         RETRY_MOST
     }
 
-    fn fail_to_look(&mut self, error: &postgres::Error) -> Duration {
+    fn fail_to_look(&mut self, error: &ActError) -> Duration {
         let message = chain(error);
         let trouble = Trouble {
             code: error.code().to_owned(),
@@ -490,33 +489,6 @@ impl Turn {
     }
 }
 
-/// Returns when an instruction came that makes the current one pointless:
-/// another epoch, another upstream, a fence.
-async fn superseded(mut latest: watch::Receiver<Option<Directive>>, current: Directive) {
-    loop {
-        if latest.changed().await.is_err() {
-            return futures::future::pending().await;
-        }
-        let news = latest.borrow().clone();
-        if news.is_some_and(|news| differs(&news.instruction, &current.instruction)) {
-            return;
-        }
-    }
-}
-
-fn differs(news: &Instruction, current: &Instruction) -> bool {
-    match (news, current) {
-        (Instruction::Hold, _) => false,
-        (Instruction::Standby(news), Instruction::Standby(current)) => {
-            (news.epoch, news.upstream.incarnation) != (current.epoch, current.upstream.incarnation)
-        }
-        (Instruction::Primary(news), Instruction::Primary(current)) => {
-            news.order.epoch != current.order.epoch
-        }
-        (news, current) => news != current,
-    }
-}
-
 fn said(report: &Report, renew: Option<(crate::domain::Epoch, bool)>) -> Said {
     // A report is plain data; it always serialises.
     let report = serde_json::to_vec(report).unwrap_or_default();
@@ -524,15 +496,4 @@ fn said(report: &Report, renew: Option<(crate::domain::Epoch, bool)>) -> Said {
         report: Arc::new(report),
         renew,
     }
-}
-
-/// An error with what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

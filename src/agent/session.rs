@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use primacy_proto::v1::{self as proto, agent_message, agents_client::AgentsClient, node_message};
 use tokio::{
     sync::{mpsc, watch},
-    time::{self, Instant},
+    time,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::{
     ports::Directive,
 };
 
-use super::holder::Renewal;
+use super::{chain, holder::Renewal};
 
 /// A leader that heard nothing for longer than a few of these doubts the member.
 const HEARTBEAT: Duration = Duration::from_millis(150);
@@ -191,18 +191,20 @@ impl NodeStream {
         mut inbound: Streaming<proto::NodeMessage>,
         sender: &mpsc::Sender<proto::AgentMessage>,
     ) -> Result<(), Status> {
-        let mut directed: Option<Instant> = None;
-        let mut sent = Instant::now();
+        let mut directed: Option<Duration> = None;
+        let mut sent = clock::boottime();
         loop {
-            let leads = directed.is_some_and(|at| at.elapsed() < LEADS_FOR);
+            let now = clock::boottime();
+            let leads = directed.is_some_and(|at| now.saturating_sub(at) < LEADS_FOR);
             let pause = if leads { HEARTBEAT } else { HEARTBEAT_ASIDE };
+            let rest = (sent + pause).saturating_sub(now);
             tokio::select! {
                 message = inbound.next() => match message {
                     None => return Ok(()),
                     Some(message) => {
                         let message = message?;
                         if matches!(message.kind, Some(node_message::Kind::Directive(_))) {
-                            directed = Some(Instant::now());
+                            directed = Some(clock::boottime());
                         }
                         self.take(message)?;
                     }
@@ -210,11 +212,11 @@ impl NodeStream {
                 changed = self.said.changed() => {
                     changed.map_err(|_| Status::cancelled("the agent stops"))?;
                     self.send_report(sender, true)?;
-                    sent = Instant::now();
+                    sent = clock::boottime();
                 }
-                () = time::sleep_until(sent + pause) => {
+                () = time::sleep(rest) => {
                     self.send_report(sender, false)?;
-                    sent = Instant::now();
+                    sent = clock::boottime();
                 }
             }
         }
@@ -303,13 +305,11 @@ impl NodeStream {
             prepare_stop: directive.prepare_stop.map(Epoch),
         };
         self.direct.send_if_modified(|current| {
-            let outranked = current
-                .as_ref()
-                .is_some_and(|known| known.term > directive.term);
-            if !outranked {
+            let taken = is_in_office(current.as_ref(), &directive);
+            if taken {
                 *current = Some(directive);
             }
-            !outranked
+            taken
         });
         Ok(())
     }
@@ -334,6 +334,12 @@ impl NodeStream {
     }
 }
 
+/// Whether `directive` is of the leader that is known, or of a later one. One
+/// that was deposed speaks on until it learns of it.
+fn is_in_office(known: Option<&Directive>, directive: &Directive) -> bool {
+    known.is_none_or(|known| known.term <= directive.term)
+}
+
 async fn connect(server: &str) -> Result<AgentsClient<tonic::transport::Channel>, Status> {
     let endpoint = Endpoint::from_shared(format!("http://{server}"))
         .map_err(|error| Status::invalid_argument(format!("{server}: {error}")))?
@@ -348,17 +354,6 @@ async fn connect(server: &str) -> Result<AgentsClient<tonic::transport::Channel>
     Ok(AgentsClient::new(channel))
 }
 
-/// An error with what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 fn send(
     sender: &mpsc::Sender<proto::AgentMessage>,
     kind: agent_message::Kind,
@@ -366,4 +361,25 @@ fn send(
     sender
         .try_send(proto::AgentMessage { kind: Some(kind) })
         .map_err(|_| Status::resource_exhausted("the node reads too slowly"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Instruction;
+
+    #[test]
+    fn a_directive_of_a_leader_that_lost_its_office_is_not_taken() {
+        let of = |term| Directive {
+            term,
+            incarnation: Incarnation(uuid::Uuid::from_u128(1)),
+            instruction: Instruction::Hold,
+            watchful: false,
+            prepare_stop: None,
+        };
+        assert!(is_in_office(None, &of(3)));
+        assert!(is_in_office(Some(&of(3)), &of(3)));
+        assert!(is_in_office(Some(&of(3)), &of(4)));
+        assert!(!is_in_office(Some(&of(4)), &of(3)));
+    }
 }
