@@ -14,6 +14,10 @@ use crate::{
     domain::{Epoch, GroupName, State},
 };
 
+/// Only a mutation sets this, to see that the tests need the full TTL that a
+/// new leader gives.
+const MUTANT: bool = cfg!(primacy_mutant = "deadlines");
+
 /// Deadlines by `now`, the smaller of the two clocks that a leader reads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Lessor {
@@ -36,6 +40,10 @@ impl Lessor {
     pub fn take_office(&mut self, now: Duration, state: &State) {
         self.leases.clear();
         self.observe(now, state);
+        if MUTANT {
+            // The least that a predecessor may have left of them.
+            self.leases.values_mut().for_each(|lease| lease.until = now);
+        }
     }
 
     /// Gives every lease that it does not know yet a full TTL from `now`.
