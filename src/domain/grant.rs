@@ -47,10 +47,12 @@ impl<'a> Case<'a> {
     /// and what a primary may do on the way from one to the next.
     fn to_be_shown(&self) -> Vec<OnRecord> {
         let mut all = self.record.to_vec();
-        let epochs: BTreeSet<_> = self.record.iter().map(|entry| entry.epoch).collect();
-        all.extend(epochs.into_iter().filter_map(|epoch| {
-            let of_epoch = |entry: &&OnRecord| entry.epoch == epoch;
-            mixture(self.record.iter().filter(of_epoch))
+        // By holder, not by epoch: one that goes on under the next epoch keeps
+        // its walsenders, and with them what they read.
+        let holders: BTreeSet<_> = self.record.iter().map(|entry| entry.holder).collect();
+        all.extend(holders.into_iter().filter_map(|holder| {
+            let of_holder = |entry: &&OnRecord| entry.holder == holder;
+            mixture(self.record.iter().filter(of_holder))
         }));
         all
     }
@@ -132,7 +134,7 @@ fn mixture<'a>(entries: impl Iterator<Item = &'a OnRecord>) -> Option<OnRecord> 
     let mut mixed = entries.next()?.clone();
     let before = mixed.config.clone();
     for entry in entries {
-        mixed.revision = entry.revision;
+        (mixed.epoch, mixed.revision) = (entry.epoch, entry.revision);
         mixed.exclusive &= entry.exclusive;
         mixed.config.k = mixed.config.k.min(entry.config.k);
         mixed.config.set.extend(&entry.config.set);
@@ -214,6 +216,24 @@ mod tests {
         // Walsender 1 may release by its k of 1 what 2 alone has flushed.
         assert!(!is_enough(&[one.clone(), both.clone()], &[1]));
         assert!(is_enough(&[one, both], &[1, 2]));
+    }
+
+    #[test]
+    fn a_holder_that_goes_on_may_mix_the_sets_of_two_epochs() {
+        let before = on_record(2, 2, &[1, 2]);
+        let after = OnRecord {
+            epoch: Epoch(4),
+            ..on_record(1, 1, &[1])
+        };
+        // 2's walsender may count 2 as the one that the new epoch wants.
+        assert!(!is_enough(&[before.clone(), after.clone()], &[1]));
+        assert!(is_enough(&[before.clone(), after.clone()], &[1, 2]));
+        // Another holder has walsenders of its own.
+        let elsewhere = OnRecord {
+            holder: id(8),
+            ..after
+        };
+        assert!(is_enough(&[before, elsewhere], &[1]));
     }
 
     #[test]
