@@ -371,9 +371,11 @@ impl Member {
         if self.postgres.is_running().await? || !self.postgres.instance().holds_cluster()? {
             return Ok(());
         }
-        // One that cannot be read is counted by nobody either.
-        let Ok(end) = self.postgres.own_end_of_wal().await else {
-            return Ok(());
+        // One that cannot be read does nothing: it might be trusted for what
+        // it lost. A wreck is none, and is replaced whatever it had.
+        let end = match self.postgres.own_end_of_wal().await {
+            Err(_) if postgres::is_wreck(self.postgres.instance()) => return Ok(()),
+            end => end?,
         };
         if self.memory.is_rolled_back(end.position) {
             let incarnation = self.memory.reincarnate()?;

@@ -233,9 +233,14 @@ impl Turn {
             return;
         }
         self.noted = now;
+        let Some(lineage) = &observed.lineage else {
+            return;
+        };
+        // Of the timeline that wrote it: at a fork that is the ancestor, though
+        // the receiver is on the descendant already.
         let reached = Position {
+            timeline: lineage.timeline_of(running.replayed),
             lsn: running.replayed,
-            ..running.position
         };
         if let Err(error) = self.member.memory.note_reached(reached) {
             warn!(reason = %chain(&error), "how far the log reaches is not noted");
