@@ -10,9 +10,15 @@
 //! one rule out at a time: each must then lead to a counterexample, or it
 //! would not be needed, or the search could not see why.
 //!
-//! Modelled around it, in `tests/model/`: three members with their
+//! There are two models. What follows is of the sync protocol, where no clock
+//! is part of the argument; `model/lease.rs` is of the lease, where time is
+//! all that matters, and says there what it stands for. Both are explored by
+//! one search (`search`), to exhaustion.
+//!
+//! Modelled around it, in `tests/model/`: three or four members with their
 //! PostgreSQL (`log`, `member`, `steps`) and everything that can happen to
 //! them (`actions`). Guarantees are checked in every state (`invariants`).
+//! States that differ only in what the standbys are called are one (`mirror`).
 //!
 //! Who proposes is not trusted. Any command may come at any time, from the
 //! present leader or a deposed one, with any candidate and any sync set; only
@@ -36,8 +42,14 @@
 //!   be cut off by a crash, which leaves a wreck. `pg_rewind` and streaming go
 //!   by timeline number, as PostgreSQL does.
 //! - A deadline passes at any time. `ExpireLease` comes only after the holder
-//!   of a hard lease stopped, which is what `holder` and `lessor` compute.
+//!   of a hard lease stopped: `model/lease.rs` explores whether it does.
+//! - All walsenders of a primary go by a new sync configuration at once, but
+//!   in the scenes with a `Mixture`: there each goes by its own until it has
+//!   read the new one, and a barrier is through once all have.
 //! - An instruction names the incarnation that it is for (`Directive`).
+//!
+//! Four members are explored with `ANY 2`, in fewer epochs, writes and changes
+//! at a time than three.
 //!
 //! Not modelled: an operator's `--accept-data-loss` and `--host-is-dead`,
 //! cascading standbys, a whole host rolled back, the first `initdb`.
@@ -57,6 +69,12 @@ mod agent {
     pub mod reconcile;
 }
 
+#[path = "../src/control"]
+mod control {
+    pub mod check_window;
+    pub mod lessor;
+}
+
 mod model {
     pub mod actions;
     pub mod commands;
@@ -64,11 +82,14 @@ mod model {
     pub mod hash;
     pub mod invariants;
     pub mod kept;
+    mod lease;
     pub mod log;
     pub mod member;
     pub mod mirror;
+    pub mod mixture;
     pub mod scene;
     pub mod search;
+    pub mod space;
     pub mod steps;
     pub mod trace;
     pub mod world;
@@ -81,13 +102,15 @@ use domain::{
     rule::{Rule, take_out},
 };
 use model::{
-    scene::Scene,
-    search::{Found, explore},
+    scene::{Mixture, Scene},
+    search::Found,
+    space::explore_scene,
 };
 
 /// The least that a scene bounds; each scene says what it adds.
 const BASE: Scene = Scene {
     name: "base",
+    members: 3,
     durability: Durability::Strict,
     k: 1,
     epochs: 2,
@@ -96,6 +119,7 @@ const BASE: Scene = Scene {
     crashes: 0,
     rebirths: 0,
     switchover: false,
+    mixture: Mixture::None,
     first_set: &[1, 2],
 };
 
@@ -160,14 +184,96 @@ fn scenes() -> Vec<Scene> {
     ]
 }
 
+/// Four members, of whose three standbys two have to have a commit.
+const FOUR: Scene = Scene {
+    name: "four members",
+    members: 4,
+    k: 2,
+    first_set: &[1, 2, 3],
+    ..BASE
+};
+
+/// Each walsender reads a new sync configuration for itself.
+const MIXED: Scene = Scene {
+    name: "mixture",
+    k: 2,
+    sync_changes: 1,
+    mixture: Mixture::Judged,
+    ..BASE
+};
+
+fn scenes_of_four() -> Vec<Scene> {
+    let less = u8::from(cfg!(debug_assertions));
+    vec![
+        Scene {
+            name: "four members, ANY 2, three epochs",
+            epochs: 3 - u32::from(less),
+            ..FOUR
+        },
+        Scene {
+            name: "four members, ANY 2, two sync changes",
+            sync_changes: 2 - less,
+            ..FOUR
+        },
+        Scene {
+            name: "four members, ANY 2, sync change and crash",
+            sync_changes: 1,
+            crashes: 1 - less,
+            ..FOUR
+        },
+        Scene {
+            name: "four members, ANY 2, two writes, sync change",
+            writes: 2 - less,
+            sync_changes: 1,
+            ..FOUR
+        },
+    ]
+}
+
+fn scenes_of_mixture() -> Vec<Scene> {
+    let less = u8::from(cfg!(debug_assertions));
+    vec![
+        Scene {
+            name: "mixture, four members, ANY 2, two sync changes",
+            members: 4,
+            first_set: &[1, 2, 3],
+            sync_changes: 2 - less,
+            ..MIXED
+        },
+        Scene {
+            name: "mixture, four members, ANY 2, two writes",
+            members: 4,
+            first_set: &[1, 2, 3],
+            writes: 2 - less,
+            ..MIXED
+        },
+        Scene {
+            name: "mixture, ANY 2 of one standby, two sync changes",
+            first_set: &[1],
+            sync_changes: 2,
+            ..MIXED
+        },
+        Scene {
+            name: "mixture, ANY 1, two sync changes",
+            k: 1,
+            sync_changes: 2,
+            ..MIXED
+        },
+    ]
+}
+
 #[test]
 fn with_every_rule_in_force_no_guarantee_is_ever_broken() {
-    let found = explore_all(scenes());
+    let all = [scenes(), scenes_of_four(), scenes_of_mixture()].concat();
+    let found = explore_all(all);
     let states: usize = found.iter().map(|found| found.states).sum();
     println!("together: {states} states");
     for found in &found {
         if let Some(counterexample) = &found.counterexample {
             panic!("{found}\n{counterexample}");
+        }
+        for (kind, times) in &found.seen {
+            assert!(*times > 0, "{}: no {kind}", found.scene);
         }
     }
     let most = found.iter().map(|found| found.states).max();
@@ -186,7 +292,7 @@ fn explore_all(mut scenes: Vec<Scene>) -> Vec<Found> {
     let next = || waiting.lock().expect("no panic").pop();
     let work = || {
         while let Some(scene) = next() {
-            let found = explore(&scene);
+            let found = explore_scene(&scene);
             println!("{found}");
             done.lock().expect("no panic").push(found);
         }
@@ -201,7 +307,7 @@ fn explore_all(mut scenes: Vec<Scene>) -> Vec<Found> {
 /// Shows that something goes wrong in `scene` without `rule`, and what.
 fn needed(rule: Rule, scene: &Scene) {
     take_out(Some(rule));
-    let found = explore(scene);
+    let found = explore_scene(scene);
     take_out(None);
     let Some(counterexample) = &found.counterexample else {
         panic!("without {rule:?} nothing went wrong: {found}");
@@ -292,4 +398,49 @@ fn without_exclusion_of_the_empty_set_a_primary_acknowledges_alone() {
         ..BASE
     };
     needed(Rule::ExclusiveForEvery, &scene);
+}
+
+#[test]
+fn without_the_fence_count_two_of_four_members_acknowledge_past_a_fence() {
+    needed(Rule::FenceCount, &FOUR);
+}
+
+#[test]
+fn without_the_mixture_a_write_that_only_a_joining_member_has_is_lost() {
+    let scene = Scene {
+        first_set: &[1],
+        mixture: Mixture::Ignored,
+        ..MIXED
+    };
+    lost(&scene);
+}
+
+#[test]
+fn without_the_mixture_a_write_that_only_a_leaving_member_has_is_lost() {
+    let scene = Scene {
+        members: 4,
+        first_set: &[1, 2, 3],
+        mixture: Mixture::Ignored,
+        ..MIXED
+    };
+    lost(&scene);
+}
+
+/// Shows that an acknowledged write is lost in `scene`.
+fn lost(scene: &Scene) {
+    let found = explore_scene(scene);
+    let Some(counterexample) = &found.counterexample else {
+        panic!("nothing went wrong: {found}");
+    };
+    println!("Without the mixture ({found}):\n{counterexample}\n");
+    assert!(counterexample.violation.contains("acknowledged write"));
+}
+
+#[test]
+fn a_holder_that_goes_on_may_mix_the_sets_of_two_epochs() {
+    let found = explore_scene(&Scene { epochs: 3, ..MIXED });
+    println!("{found}");
+    if let Some(counterexample) = &found.counterexample {
+        panic!("{found}\n{counterexample}");
+    }
 }

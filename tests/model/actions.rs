@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    fixture::{Inc, MEMBERS, name},
+    fixture::{Inc, name},
     invariants::Violation,
     member::Member,
     scene::{Node, Scene},
@@ -36,6 +36,7 @@ pub enum Action {
     FailWhileObeying(Inc, OrderId),
     TurnAwayFrom(Inc, OrderId),
     PromotionEnds(Inc),
+    AllRead(Inc),
     Write(Inc),
     Stream(Inc),
     Crash(Inc),
@@ -46,20 +47,19 @@ pub enum Action {
 }
 
 /// A state that may come next, or the guarantee that fails on the way there.
-pub type Next = (Action, Result<Node, Violation>);
+pub type Next<const N: usize> = (Action, Result<Node<N>, Violation>);
 
-pub struct Successors<'a> {
+pub struct Successors<'a, const N: usize> {
     pub world: &'a mut World,
     pub scene: &'a Scene,
-    pub out: Vec<Next>,
+    pub out: &'a mut Vec<Next<N>>,
 }
 
-impl Successors<'_> {
+impl<const N: usize> Successors<'_, N> {
     /// Fills `out` with every state that may follow `node`.
-    pub fn of(&mut self, node: &Node) {
-        self.out.clear();
+    pub fn of(&mut self, node: &Node<N>) {
         self.commands(node);
-        for number in 0..MEMBERS {
+        for number in 0..N {
             self.orders(node, number);
             self.postgres(node, number);
         }
@@ -68,14 +68,14 @@ impl Successors<'_> {
         }
     }
 
-    pub(super) fn push(&mut self, action: Action, before: &Node, mut node: Node) {
+    pub(super) fn push(&mut self, action: Action, before: &Node<N>, mut node: Node<N>) {
         node.settle(self.world, self.scene, before);
         self.out.push((action, Ok(node)));
     }
 
     // Members.
 
-    fn orders(&mut self, node: &Node, number: usize) {
+    fn orders(&mut self, node: &Node<N>, number: usize) {
         let sent = std::sync::Arc::clone(self.world.sent(node.sent[number]));
         let inc = node.members[number].inc;
         for order in sent.iter().copied() {
@@ -96,7 +96,7 @@ impl Successors<'_> {
         }
     }
 
-    fn postgres(&mut self, node: &Node, number: usize) {
+    fn postgres(&mut self, node: &Node<N>, number: usize) {
         let member = node.members[number];
         if member.is_primary() && node.used.writes < self.scene.writes {
             let mut next = *node;
@@ -108,6 +108,11 @@ impl Successors<'_> {
             let mut next = *node;
             steps::promote(self.world, &mut next.members[number], order, sync);
             self.push(Action::PromotionEnds(member.inc), node, next);
+        }
+        if member.mixed.is_some() {
+            let mut next = *node;
+            next.members[number].mixed = None;
+            self.push(Action::AllRead(member.inc), node, next);
         }
         if let Some(log) = node.received(self.world, number) {
             let mut next = *node;
@@ -132,7 +137,7 @@ impl Successors<'_> {
 
     // The lease, where a primary that asks nobody makes it matter.
 
-    fn lease(&mut self, node: &Node) {
+    fn lease(&mut self, node: &Node<N>) {
         let Facts {
             epoch,
             holder,
@@ -176,7 +181,7 @@ impl Successors<'_> {
     }
 }
 
-impl Node {
+impl<const N: usize> Node<N> {
     fn received(&self, world: &mut World, number: usize) -> Option<LogId> {
         let standby = &self.members[number];
         let (_, upstream) = standby.following?;

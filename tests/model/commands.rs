@@ -11,10 +11,10 @@ use super::{
     world::{Facts, Proposal, World},
 };
 
-impl Successors<'_> {
+impl<const N: usize> Successors<'_, N> {
     pub(super) fn propose(
         &mut self,
-        node: &Node,
+        node: &Node<N>,
         action: Action,
         by: Inc,
         number: u32,
@@ -42,7 +42,7 @@ impl Successors<'_> {
 
     /// Whether the group says from here on that writes may be lost: its
     /// primary works under a configuration that asks nobody.
-    fn no_longer_waits(&self, node: &Node, action: Action) -> bool {
+    fn no_longer_waits(&self, node: &Node<N>, action: Action) -> bool {
         let (Action::ConfirmSync(revision) | Action::SealEpoch(revision)) = action else {
             return false;
         };
@@ -55,7 +55,7 @@ impl Successors<'_> {
             .is_some_and(|e| e.config.is_asynchronous())
     }
 
-    pub(super) fn commands(&mut self, node: &Node) {
+    pub(super) fn commands(&mut self, node: &Node<N>) {
         let Facts {
             epoch,
             holder,
@@ -78,7 +78,7 @@ impl Successors<'_> {
         self.barriers(node, epoch, holder);
     }
 
-    fn begin_failover(&mut self, node: &Node, epoch: Epoch, holder: Inc, planned: bool) {
+    fn begin_failover(&mut self, node: &Node<N>, epoch: Epoch, holder: Inc, planned: bool) {
         let cause = if planned {
             Cause::Switchover
         } else {
@@ -99,7 +99,7 @@ impl Successors<'_> {
         );
     }
 
-    fn record_fences(&mut self, node: &Node, epoch: Epoch) {
+    fn record_fences(&mut self, node: &Node<N>, epoch: Epoch) {
         for member in &node.members {
             let Some(fenced) = member.fenced.filter(|fenced| fenced.epoch >= epoch) else {
                 continue;
@@ -117,8 +117,8 @@ impl Successors<'_> {
         }
     }
 
-    fn grants(&mut self, node: &Node, epoch: Epoch) {
-        for holder in node.lives() {
+    fn grants(&mut self, node: &Node<N>, epoch: Epoch) {
+        for holder in node.lives().into_iter().flatten() {
             let configs = self.scene.configs(self.world, holder, node.lives());
             for config in configs.iter().copied() {
                 let change = |world: &World| Change::GrantLease {
@@ -137,7 +137,7 @@ impl Successors<'_> {
         }
     }
 
-    fn record_promotion(&mut self, node: &Node, epoch: Epoch) {
+    fn record_promotion(&mut self, node: &Node<N>, epoch: Epoch) {
         for member in &node.members {
             if !member.is_primary() || member.promised.opened != epoch {
                 continue;
@@ -152,7 +152,7 @@ impl Successors<'_> {
         }
     }
 
-    fn sync_changes(&mut self, node: &Node) {
+    fn sync_changes(&mut self, node: &Node<N>) {
         let facts = self.world.facts(node.group);
         let (epoch, holder) = (facts.epoch, facts.holder);
         if node.used.sync_changes >= self.scene.sync_changes || epoch.0 >= self.scene.epochs {
@@ -183,13 +183,17 @@ impl Successors<'_> {
     /// The evidence is taken at the moment of the command. Evidence that is
     /// older would have been as good then: a primary goes back to no lower
     /// revision, and what k members held they hold while the epoch lasts.
-    fn barriers(&mut self, node: &Node, epoch: Epoch, holder: Inc) {
+    fn barriers(&mut self, node: &Node<N>, epoch: Epoch, holder: Inc) {
         let Some(primary) = node.alive(holder).filter(|member| member.is_primary()) else {
             return;
         };
         let Some((order, config)) = primary.sync.filter(|(order, _)| order.epoch == epoch) else {
             return;
         };
+        // The barrier ends walsenders that have not read the configuration.
+        if primary.mixed.is_some() && Rule::Barrier.holds() {
+            return;
+        }
         let revision = order.revision;
         let position = self.world.log(primary.log).position();
         let acknowledged = node.acknowledged(self.world, primary);
@@ -202,7 +206,7 @@ impl Successors<'_> {
         let mask = confirmed
             .iter()
             .fold(0_u32, |mask, inc| mask | 1 << inc.member);
-        let number = number_of(position) << 8 | revision.0 << 3 | mask;
+        let number = number_of(position) << 8 | revision.0 << 4 | mask;
         let barrier = || Barrier {
             position,
             confirmed: confirmed.iter().map(|inc| inc.id()).collect(),

@@ -1,4 +1,4 @@
-//! The group that is explored: three members, and the first epoch sealed.
+//! The group that is explored: three or four members, and the first epoch sealed.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use crate::domain::{
 
 use super::log::Log;
 
-pub const MEMBERS: usize = 3;
+/// Members that a group here can have.
+pub const MOST: usize = 4;
 
 /// An incarnation: the member's number and how often it was reborn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +45,11 @@ impl Inc {
 impl std::fmt::Display for Inc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let primes = "'".repeat(self.life.into());
-        write!(f, "{}{primes}", ["A", "B", "C"][usize::from(self.member)])
+        write!(
+            f,
+            "{}{primes}",
+            ["A", "B", "C", "D"][usize::from(self.member)]
+        )
     }
 }
 
@@ -53,14 +58,14 @@ pub fn group_name() -> GroupName {
 }
 
 pub fn name(member: usize) -> MemberName {
-    ["a", "b", "c"][member].parse().expect("a name")
+    ["a", "b", "c", "d"][member].parse().expect("a name")
 }
 
 pub fn address(member: usize) -> std::net::SocketAddr {
     ([10, 0, 0, member as u8], 5432).into()
 }
 
-pub fn spec(durability: Durability, sync_k: u32) -> GroupSpec {
+pub fn spec(members: usize, durability: Durability, sync_k: u32) -> GroupSpec {
     let region: Region = "eu".parse().expect("a name");
     let member = |member| MemberSpec {
         name: name(member),
@@ -81,7 +86,7 @@ pub fn spec(durability: Durability, sync_k: u32) -> GroupSpec {
         check_window_ms: 0,
         initial_primary: name(0),
         system_identifier: Some(1),
-        members: (0..MEMBERS).map(member).collect(),
+        members: (0..members).map(member).collect(),
     }
 }
 
@@ -89,8 +94,9 @@ pub fn spec(durability: Durability, sync_k: u32) -> GroupSpec {
 /// waits for `sync`.
 pub fn first_group(spec: GroupSpec, sync: &SyncConfig) -> Group {
     let member = |member| Inc { member, life: 0 }.id();
+    let members = spec.members.len();
     let mut changes = vec![Change::ApplyGroup { spec }];
-    changes.extend((0..MEMBERS).map(|number| Change::RegisterMember {
+    changes.extend((0..members).map(|number| Change::RegisterMember {
         member: name(number),
         incarnation: member(number as u8),
         system_identifier: Some(1),

@@ -7,7 +7,7 @@ use super::{
     log::{Link, Log},
     member::Member,
     scene::Node,
-    world::World,
+    world::{ConfigId, World},
 };
 
 /// A guarantee that does not hold.
@@ -52,7 +52,7 @@ impl std::fmt::Display for Violation {
     }
 }
 
-impl Node {
+impl<const N: usize> Node<N> {
     /// What `standby` has acknowledged to `primary`, as PostgreSQL counts it:
     /// by LSN, never by timeline. `None` without a connection.
     pub fn claim(&self, world: &World, standby: &Member, primary: &Member) -> Option<usize> {
@@ -69,14 +69,27 @@ impl Node {
     /// `None`: it acknowledges nothing, or asks nobody.
     pub fn acknowledged(&self, world: &World, primary: &Member) -> Option<usize> {
         let (_, config) = primary.sync?;
-        let config = world.config(config);
-        let named = |member: &&Member| config.set.contains(&member.inc.id());
-        let standbys = self.members.iter().filter(named);
+        let in_force = [config];
+        let mixed = primary.mixed.map(|mix| world.mix_of(mix));
+        let configs = mixed.map_or(&in_force[..], |mix| mix.as_slice());
+        let named = |member: &Member| {
+            let id = member.inc.id();
+            configs.iter().any(|it| world.config(*it).set.contains(&id))
+        };
+        let standbys = self.members.iter().filter(|member| named(member));
         let mut claims: Vec<_> = standbys
-            .filter_map(|member| self.claim(world, member, primary))
+            .filter_map(|member| Some((self.claim(world, member, primary)?, member.inc.id())))
             .collect();
         claims.sort_unstable_by(|a, b| b.cmp(a));
-        claims.get((config.k as usize).checked_sub(1)?).copied()
+        // The walsender of a member of the set releases by its own `k` what
+        // any members have that count, each by the configuration of its own.
+        let released = |config: &ConfigId| {
+            let config = world.config(*config);
+            claims.iter().find(|(_, id)| config.set.contains(id))?;
+            let last = (config.k as usize).checked_sub(1)?;
+            claims.get(last).map(|(end, _)| *end)
+        };
+        configs.iter().filter_map(released).max()
     }
 
     /// Takes note of what clients were told is safe.

@@ -13,7 +13,7 @@ use crate::{
 use super::{
     fixture::Inc,
     log::Log,
-    world::{ConfigId, LogId, World},
+    world::{ConfigId, LogId, MixId, World},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Member {
     pub following: Option<(Epoch, Inc)>,
     /// The sync configuration in force; a running primary only.
     pub sync: Option<(InstructionOrder, ConfigId)>,
+    /// Every configuration that some walsender may go by, while not all have
+    /// read the one in force.
+    pub mixed: Option<MixId>,
     pub fenced: Option<Fenced>,
     /// A promotion that PostgreSQL was asked for and has not finished; the
     /// agent turned to something else.
@@ -65,7 +68,8 @@ impl Hash for Member {
             .put(4, followed)
             .put(5, upstream)
             .put(4, self.held.map_or(0, |epoch| epoch.0))
-            .put(1, self.soft_sent.into());
+            .put(1, self.soft_sent.into())
+            .put(8, self.mixed.map_or(0, |id| 1 + u32::from(id)));
         let at = self.fenced.and_then(|fenced| fenced.position);
         let named = |(o, id): (_, ConfigId)| (order(o), 1 + u32::from(id));
         let (in_force, config) = self.sync.map_or((0, 0), named);
@@ -104,6 +108,7 @@ impl Member {
             log,
             following: None,
             sync: None,
+            mixed: None,
             fenced: None,
             promoting: None,
             held: None,
@@ -127,6 +132,7 @@ impl Member {
         self.directory = Directory::Stopped { clean };
         self.following = None;
         self.sync = None;
+        self.mixed = None;
         self.fenced = None;
         self.promoting = None;
         self.held = None;

@@ -8,17 +8,18 @@ use crate::{
 };
 
 use super::{
-    fixture::{self, Inc, MEMBERS},
+    fixture::{self, Inc, MOST},
     log::Log,
     member::Member,
-    mirror,
-    world::{ConfigId, GroupId, SentId, World},
+    mirror::Renaming,
+    world::{ConfigId, GroupId, Lives, SentId, World},
 };
 
 /// The bounds of an exploration. What is not bounded here is unbounded.
 #[derive(Debug, Clone)]
 pub struct Scene {
     pub name: &'static str,
+    pub members: usize,
     pub durability: Durability,
     pub k: u32,
     /// The greatest epoch that is granted.
@@ -29,17 +30,32 @@ pub struct Scene {
     pub rebirths: u8,
     /// Whether failovers may be planned ones as well.
     pub switchover: bool,
+    /// Whether each walsender reads a new sync configuration for itself, and
+    /// whether a grant accounts for what that may do.
+    pub mixture: Mixture,
     /// Members of the first sync set.
     pub first_set: &'static [u8],
 }
 
+/// How far the walsenders of a primary may differ in what they release by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixture {
+    /// All of them change at once.
+    None,
+    /// Each for itself.
+    Judged,
+    /// Each for itself, and `apply` asks of every configuration on record, but
+    /// not of what may be released on the way from one to the next.
+    Ignored,
+}
+
 /// A state of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Node {
+pub struct Node<const N: usize> {
     pub group: GroupId,
-    pub members: [Member; MEMBERS],
+    pub members: [Member; N],
     /// Instructions to the member's present incarnation that may still arrive.
-    pub sent: [SentId; MEMBERS],
+    pub sent: [SentId; N],
     /// Writes that no later holder may be without.
     pub protected: u8,
     pub used: Used,
@@ -56,14 +72,10 @@ pub struct Used {
 
 impl Scene {
     /// Sync configurations that a proposer may think of for this primary.
-    pub fn configs(
-        &self,
-        world: &mut World,
-        holder: Inc,
-        lives: [Inc; MEMBERS],
-    ) -> Arc<Vec<ConfigId>> {
+    pub fn configs(&self, world: &mut World, holder: Inc, lives: Lives) -> Arc<Vec<ConfigId>> {
         world.imagine(holder, lives, || {
-            let others: Vec<_> = lives.into_iter().filter(|inc| *inc != holder).collect();
+            let lives = lives.into_iter().flatten();
+            let others: Vec<_> = lives.filter(|inc| *inc != holder).collect();
             let set = |mask: u8| {
                 let chosen = (0..others.len()).filter(|i| mask >> i & 1 == 1);
                 SyncConfig::any(self.k, chosen.map(|i| others[i].id()).collect())
@@ -73,12 +85,12 @@ impl Scene {
         })
     }
 
-    /// `A` is the primary of a sealed epoch, `B` and `C` stream from it.
-    pub fn start(&self, world: &mut World) -> Node {
+    /// `A` is the primary of a sealed epoch, the others stream from it.
+    pub fn start<const N: usize>(&self, world: &mut World) -> Node<N> {
         let life = |member| Inc { member, life: 0 };
         let set = self.first_set.iter().map(|member| life(*member).id());
         let sync = SyncConfig::any(self.k, set.collect());
-        let spec = fixture::spec(self.durability, self.k);
+        let spec = fixture::spec(N, self.durability, self.k);
         let group = world.keep_group(fixture::first_group(spec, &sync));
         let log = world.keep_log(Log::new());
         let sync = world.keep_config(sync);
@@ -86,7 +98,7 @@ impl Scene {
             epoch: Epoch(1),
             revision: Revision(2),
         };
-        let mut members = [0, 1, 2].map(|member| Member::blank(life(member), log));
+        let mut members = std::array::from_fn(|member| Member::blank(life(member as u8), log));
         for member in &mut members {
             member.stand_by(Some((Epoch(1), life(0))));
             member.promised.accepted.epoch = Epoch(1);
@@ -102,16 +114,22 @@ impl Scene {
         Node {
             group,
             members,
-            sent: told,
+            sent: std::array::from_fn(|member| told[member]),
             protected: 0,
             used: Used::default(),
         }
     }
 }
 
-impl Node {
-    pub fn lives(&self) -> [Inc; MEMBERS] {
-        self.members.map(|member| member.inc)
+impl<const N: usize> Node<N> {
+    pub fn lives(&self) -> Lives {
+        let mut lives = [None; MOST];
+        let present = self.members.iter().map(|member| Some(member.inc));
+        lives
+            .iter_mut()
+            .zip(present)
+            .for_each(|(life, inc)| *life = inc);
+        lives
     }
 
     /// The member that lives as `inc`, if it still does.
@@ -125,7 +143,7 @@ impl Node {
     /// for good.
     pub fn tell(&mut self, world: &mut World, before: &Self, keep_all: bool) {
         let told = world.told(self.group);
-        for (number, told) in told.into_iter().enumerate() {
+        for (number, told) in told.into_iter().take(N).enumerate() {
             let promised = self.members[number].promised;
             let unchanged = (self.group, self.sent[number], promised)
                 == (
@@ -140,22 +158,23 @@ impl Node {
         }
     }
 
-    /// The same state with members `B` and `C` exchanged.
-    pub fn swapped(&self, world: &mut World) -> Self {
+    /// The same state with its members renamed.
+    pub fn renamed(&self, world: &mut World, renaming: Renaming) -> Self {
         let mut node = *self;
-        node.group = world.swap_group(self.group);
-        node.members.swap(1, 2);
-        node.sent.swap(1, 2);
-        for member in &mut node.members {
-            member.inc = mirror::swap_inc(member.inc);
-            let promoting = member.promoting;
-            member.promoting = promoting.map(|(order, id)| (order, world.swap_config(id)));
-            member.following = member.following.map(|(e, inc)| (e, mirror::swap_inc(inc)));
-            member.sync = member
-                .sync
-                .map(|(order, id)| (order, world.swap_config(id)));
+        node.group = world.rename_group(self.group, renaming);
+        for number in 0..N {
+            let mut member = self.members[number];
+            let (sync, promoting) = (member.sync, member.promoting);
+            member.inc = renaming.inc(member.inc);
+            member.following = member.following.map(|(e, inc)| (e, renaming.inc(inc)));
+            member.sync = sync.map(|(order, id)| (order, world.rename_config(id, renaming)));
+            member.mixed = member.mixed.map(|id| world.rename_mix(id, renaming));
+            member.promoting =
+                promoting.map(|(order, id)| (order, world.rename_config(id, renaming)));
+            let place = usize::from(member.inc.member);
+            node.members[place] = member;
+            node.sent[place] = world.rename_sent(self.sent[number], renaming);
         }
-        node.sent = node.sent.map(|sent| world.swap_sent(sent));
         node
     }
 }

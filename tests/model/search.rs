@@ -1,20 +1,46 @@
 //! Breadth-first search: every state once, the shortest way to a violation.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     hash::BuildHasherDefault,
     time::{Duration, Instant},
 };
 
-use super::{
-    actions::Successors,
-    hash::{AsIs, fingerprint},
-    invariants::Violation,
-    scene::{Node, Scene},
-    trace,
-    world::World,
-};
+use super::hash::AsIs;
+
+/// What can be explored.
+pub trait Space {
+    type State: Copy;
+    type Action: Copy;
+    type Violation: Clone + fmt::Display;
+
+    fn start(&mut self) -> Self::State;
+    /// Fills `out`, always in the same order, with all that may come next: a
+    /// state, or the guarantee that fails on the way there.
+    fn next(&mut self, state: &Self::State, out: &mut Vec<Next<Self>>);
+    /// The first guarantee that does not hold in `state`.
+    fn violation(&self, state: &Self::State) -> Option<Self::Violation>;
+    /// The same for states that nothing tells apart but names.
+    fn print(&mut self, state: &Self::State) -> u128;
+    /// A step in words.
+    fn tell(
+        &mut self,
+        before: &Self::State,
+        action: Self::Action,
+        after: Option<&Self::State>,
+    ) -> String;
+    /// How often what the guarantees are about came up so far.
+    fn seen(&self) -> Seen;
+}
+
+pub type Next<S> = (
+    <S as Space>::Action,
+    Result<<S as Space>::State, <S as Space>::Violation>,
+);
+
+/// Kinds of things, and how often each was met.
+pub type Seen = BTreeMap<&'static str, usize>;
 
 /// What an exploration found.
 #[derive(Debug)]
@@ -24,6 +50,7 @@ pub struct Found {
     pub transitions: usize,
     pub depth: usize,
     pub took: Duration,
+    pub seen: Seen,
     /// The shortest way to a violation, in words; `None` if every state that
     /// can be reached was seen, and none violates anything.
     pub counterexample: Option<Counterexample>,
@@ -31,7 +58,7 @@ pub struct Found {
 
 #[derive(Debug)]
 pub struct Counterexample {
-    pub violation: Violation,
+    pub violation: String,
     pub steps: Vec<String>,
 }
 
@@ -61,8 +88,8 @@ impl fmt::Display for Counterexample {
     }
 }
 
-struct Search {
-    world: World,
+struct Search<'a, S: Space> {
+    space: &'a mut S,
     seen: HashMap<u128, (), BuildHasherDefault<AsIs>>,
     /// Of each state, which it was first reached from, and as which successor.
     parents: Vec<(u32, u16)>,
@@ -73,52 +100,49 @@ struct Search {
     clippy::disallowed_methods,
     reason = "what a search took is shown, never acted upon"
 )]
-pub fn explore(scene: &Scene) -> Found {
+pub fn explore<S: Space>(scene: &'static str, space: &mut S) -> Found {
     let began = Instant::now();
     let mut search = Search {
-        world: World::default(),
+        space,
         seen: HashMap::default(),
         parents: Vec::new(),
     };
-    let (transitions, depth, counterexample) = search.run(scene);
+    let (transitions, depth, counterexample) = search.run();
     Found {
-        scene: scene.name,
+        scene,
         states: search.parents.len(),
         transitions,
         depth,
         took: began.elapsed(),
+        seen: search.space.seen(),
         counterexample,
     }
 }
 
-impl Search {
-    fn run(&mut self, scene: &Scene) -> (usize, usize, Option<Counterexample>) {
-        let start = scene.start(&mut self.world);
+impl<S: Space> Search<'_, S> {
+    fn run(&mut self) -> (usize, usize, Option<Counterexample>) {
+        let start = self.space.start();
         self.is_new(&start, (0, 0));
         let mut layer = vec![(0_u32, start)];
         let (mut transitions, mut depth, mut out) = (0, 0, Vec::new());
         while !layer.is_empty() {
             let mut next_layer = Vec::new();
-            for (index, node) in &layer {
-                let mut successors = Successors {
-                    world: &mut self.world,
-                    scene,
-                    out,
-                };
-                successors.of(node);
-                out = successors.out;
+            for (index, state) in &layer {
+                out.clear();
+                self.space.next(state, &mut out);
                 transitions += out.len();
                 for (number, (_, next)) in (0..).zip(&out) {
                     let violation = match next {
                         Err(violation) => Some(violation.clone()),
                         Ok(next) if self.is_new(next, (*index, number)) => {
                             next_layer.push((self.parents.len() as u32 - 1, *next));
-                            next.violation(&self.world)
+                            self.space.violation(next)
                         }
                         Ok(_) => None,
                     };
                     if let Some(violation) = violation {
-                        let steps = self.tell(scene, (*index, number));
+                        let steps = self.tell((*index, number));
+                        let violation = violation.to_string();
                         let found = Counterexample { violation, steps };
                         return (transitions, depth + 1, Some(found));
                     }
@@ -130,10 +154,8 @@ impl Search {
         (transitions, depth, None)
     }
 
-    /// Remembers a state, taking one and its mirror image for the same.
-    fn is_new(&mut self, node: &Node, parent: (u32, u16)) -> bool {
-        let mirrored = node.swapped(&mut self.world);
-        let print = fingerprint(node).min(fingerprint(&mirrored));
+    fn is_new(&mut self, state: &S::State, parent: (u32, u16)) -> bool {
+        let print = self.space.print(state);
         let new = self.seen.insert(print, ()).is_none();
         if new {
             self.parents.push(parent);
@@ -142,23 +164,19 @@ impl Search {
     }
 
     /// The way to a state and the step that follows, in words.
-    fn tell(&mut self, scene: &Scene, last: (u32, u16)) -> Vec<String> {
+    fn tell(&mut self, last: (u32, u16)) -> Vec<String> {
         let mut way = vec![last];
         while let Some((index, _)) = way.last().filter(|(index, _)| *index != 0) {
             way.push(self.parents[*index as usize]);
         }
-        let mut node = scene.start(&mut self.world);
+        let mut state = self.space.start();
         let mut steps = Vec::new();
         for (_, number) in way.into_iter().rev() {
-            let mut successors = Successors {
-                world: &mut self.world,
-                scene,
-                out: Vec::new(),
-            };
-            successors.of(&node);
-            let (action, next) = successors.out.swap_remove(number.into());
-            steps.push(trace::tell(&self.world, &node, action, next.as_ref().ok()));
-            node = next.unwrap_or(node);
+            let mut out = Vec::new();
+            self.space.next(&state, &mut out);
+            let (action, next) = out.swap_remove(number.into());
+            steps.push(self.space.tell(&state, action, next.as_ref().ok()));
+            state = next.unwrap_or(state);
         }
         steps
     }

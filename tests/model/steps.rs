@@ -25,7 +25,7 @@ pub enum End {
     Cut,
 }
 
-impl Node {
+impl<const N: usize> Node<N> {
     /// The state after the member took `order` and did the one step that is
     /// due. `None`: it refused, or nothing came of it.
     ///
@@ -77,7 +77,10 @@ impl Node {
                 if sync.is_asynchronous() && !member.stops_at_deadline(order.epoch) {
                     return None;
                 }
-                member.sync = Some((*order, world.keep_config(sync.clone())));
+                let next = world.keep_config(sync.clone());
+                let before = member.sync.map(|(_, config)| config);
+                member.mixed = world.mix(member.mixed, before, next);
+                member.sync = Some((*order, next));
             }
             Step::StopFast => member.stop(true),
             Step::StopImmediate => member.stop(false),
@@ -140,7 +143,7 @@ pub fn promote(world: &mut World, member: &mut Member, order: InstructionOrder, 
     member.open(world, order, sync);
 }
 
-impl Node {
+impl<const N: usize> Node<N> {
     /// Opened is persisted, no upstream is left, and PostgreSQL promotes when
     /// it comes to it.
     fn leave_promoting(

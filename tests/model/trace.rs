@@ -12,7 +12,12 @@ use super::{
 };
 
 /// What happened, and how the member looks afterwards that it happened to.
-pub fn tell(world: &World, before: &Node, action: Action, after: Option<&Node>) -> String {
+pub fn tell<const N: usize>(
+    world: &World,
+    before: &Node<N>,
+    action: Action,
+    after: Option<&Node<N>>,
+) -> String {
     let group = world.group(before.group);
     let words = words(world, group, action);
     let changed = after.and_then(|after| {
@@ -78,6 +83,7 @@ fn words(world: &World, group: &Group, action: Action) -> String {
             order_words(world, group, order)
         ),
         Action::PromotionEnds(inc) => format!("{inc}'s promotion ends after all"),
+        Action::AllRead(inc) => format!("all walsenders of {inc} have read its sync set"),
         Action::Write(inc) => format!("{inc} takes a write"),
         Action::Stream(inc) => format!("{inc} receives from its upstream"),
         Action::Crash(inc) => format!("{inc} crashes"),
@@ -109,7 +115,7 @@ fn order_words(world: &World, group: &Group, order: u16) -> String {
     }
 }
 
-fn member(world: &World, group: &Group, node: &Node, number: usize) -> String {
+fn member<const N: usize>(world: &World, group: &Group, node: &Node<N>, number: usize) -> String {
     let member = &node.members[number];
     let log = world.log(member.log);
     let writes: Vec<_> = (0..8)

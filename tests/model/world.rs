@@ -16,37 +16,46 @@ use crate::{
 };
 
 use super::{
-    fixture::{Inc, MEMBERS, group_name, name},
+    fixture::{Inc, MOST, group_name, name},
     hash::Fast,
     kept::Kept,
     log::Log,
     member::Member,
-    mirror::Mirror,
+    mirror::Mirrors,
+    mixture::grant_one_by_one,
+    scene::Mixture,
 };
 
 pub type GroupId = u32;
 pub type LogId = u16;
 pub type ConfigId = u16;
 pub type OrderId = u16;
+/// A sorted list of sync configurations.
+pub type MixId = u8;
 /// A sorted list of instructions.
 pub type SentId = u32;
+/// The present life of each member; none where there is no member.
+pub type Lives = [Option<Inc>; MOST];
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct World {
+    members: usize,
+    pub(super) mixture: Mixture,
     groups: Kept<Group>,
     logs: Kept<Log>,
     configs: Kept<SyncConfig>,
     orders: Kept<Instruction>,
     sents: Kept<Vec<OrderId>>,
+    pub(super) mixes: Kept<Vec<ConfigId>>,
     applied: HashMap<(GroupId, Proposal), Option<GroupId>, Fast>,
-    told: HashMap<GroupId, [SentId; MEMBERS], Fast>,
+    told: HashMap<GroupId, [SentId; MOST], Fast>,
     deliverable: HashMap<(SentId, SentId, Promised), SentId, Fast>,
     facts: HashMap<GroupId, Facts, Fast>,
     steps: HashMap<(Member, OrderId), Option<Arc<Due>>, Fast>,
     written: HashMap<(LogId, u8), LogId, Fast>,
     received: HashMap<(LogId, LogId), Option<LogId>, Fast>,
-    imagined: HashMap<(Inc, [Inc; MEMBERS]), Arc<Vec<ConfigId>>, Fast>,
-    pub(super) mirror: Mirror,
+    imagined: HashMap<(Inc, Lives), Arc<Vec<ConfigId>>, Fast>,
+    pub(super) mirrors: Mirrors,
 }
 
 /// What is asked of a group again and again.
@@ -77,6 +86,28 @@ pub struct Proposal {
 }
 
 impl World {
+    pub fn new(members: usize, mixture: Mixture) -> Self {
+        Self {
+            members,
+            mixture,
+            groups: Kept::default(),
+            logs: Kept::default(),
+            configs: Kept::default(),
+            orders: Kept::default(),
+            sents: Kept::default(),
+            mixes: Kept::default(),
+            applied: HashMap::default(),
+            told: HashMap::default(),
+            deliverable: HashMap::default(),
+            facts: HashMap::default(),
+            steps: HashMap::default(),
+            written: HashMap::default(),
+            received: HashMap::default(),
+            imagined: HashMap::default(),
+            mirrors: Mirrors::new(members),
+        }
+    }
+
     pub fn group(&self, id: GroupId) -> &Group {
         self.groups.get(id as usize)
     }
@@ -126,7 +157,14 @@ impl World {
         if let Some(known) = self.applied.get(&(group, key)) {
             return *known;
         }
-        let next = apply(self.groups.get(group as usize), change(self));
+        let change = change(self);
+        let group_before = self.groups.get(group as usize);
+        let next = match (&change, self.mixture) {
+            (Change::GrantLease { .. }, Mixture::Ignored) => {
+                grant_one_by_one(group_before, &change)
+            }
+            _ => apply(group_before, change),
+        };
         let next = next.map(|next| self.keep_group(next));
         let next = next.filter(|next| *next != group);
         self.applied.insert((group, key), next);
@@ -193,7 +231,7 @@ impl World {
     pub fn imagine(
         &mut self,
         holder: Inc,
-        lives: [Inc; MEMBERS],
+        lives: Lives,
         configs: impl FnOnce() -> Vec<SyncConfig>,
     ) -> Arc<Vec<ConfigId>> {
         if let Some(known) = self.imagined.get(&(holder, lives)) {
@@ -206,11 +244,12 @@ impl World {
     }
 
     /// Every instruction that a leader may derive from `group`, per member.
-    pub fn told(&mut self, group: GroupId) -> [SentId; MEMBERS] {
+    pub fn told(&mut self, group: GroupId) -> [SentId; MOST] {
         if let Some(known) = self.told.get(&group) {
             return *known;
         }
-        let told = std::array::from_fn(|member| {
+        let mut told = [SentId::default(); MOST];
+        for (member, told) in told.iter_mut().take(self.members).enumerate() {
             let mut list = Vec::new();
             for (fence_now, recover_holder) in
                 [(false, false), (true, false), (false, true), (true, true)]
@@ -229,8 +268,8 @@ impl World {
                     list.push(self.keep_order(order));
                 }
             }
-            self.keep_sent(list)
-        });
+            *told = self.keep_sent(list);
+        }
         self.told.insert(group, told);
         told
     }
@@ -287,7 +326,7 @@ impl World {
     }
 }
 
-fn apply(group: &Group, change: Change) -> Option<Group> {
+pub(super) fn apply(group: &Group, change: Change) -> Option<Group> {
     let mut state = State::default();
     state
         .groups
