@@ -29,39 +29,73 @@ pub fn wall_ms() -> u64 {
 
 /// Time that passed since this was made, by two clocks that err differently:
 /// one is slewed by NTP, the other misses suspension.
-#[derive(Debug, Clone, Copy)]
+///
+/// Not to be copied: [`Self::greatest`] counts on from its last reading.
+#[derive(Debug)]
 pub struct Elapsed {
+    start: Reading,
+    last: Reading,
+    greatest: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
     boottime: Duration,
     monotonic_raw: Duration,
 }
 
-impl Elapsed {
-    /// Starts counting.
-    #[must_use]
-    pub fn start() -> Self {
+impl Reading {
+    fn now() -> Self {
         Self {
             boottime: boottime(),
             monotonic_raw: monotonic_raw(),
         }
     }
 
+    /// What each clock went since `earlier`.
+    fn since(self, earlier: Self) -> (Duration, Duration) {
+        let boot = self.boottime.saturating_sub(earlier.boottime);
+        let raw = self.monotonic_raw.saturating_sub(earlier.monotonic_raw);
+        (boot, raw)
+    }
+}
+
+impl Elapsed {
+    /// Starts counting.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_at(Reading::now())
+    }
+
+    fn start_at(now: Reading) -> Self {
+        Self {
+            start: now,
+            last: now,
+            greatest: Duration::ZERO,
+        }
+    }
+
     /// For whoever waits for a right of another to end.
     #[must_use]
     pub fn least(&self) -> Duration {
-        let (boot, raw) = self.both();
+        let (boot, raw) = Reading::now().since(self.start);
         boot.min(raw)
     }
 
-    /// For whoever holds a right.
-    #[must_use]
-    pub fn greatest(&self) -> Duration {
-        let (boot, raw) = self.both();
-        boot.max(raw)
+    /// For whoever holds a right: between two readings of this, it goes no
+    /// less than either clock.
+    ///
+    /// Of two totals the larger would not do: a clock that was ahead before a
+    /// suspension hides it from the other.
+    pub fn greatest(&mut self) -> Duration {
+        self.greatest_at(Reading::now())
     }
 
-    fn both(&self) -> (Duration, Duration) {
-        let boot = boottime().saturating_sub(self.boottime);
-        (boot, monotonic_raw().saturating_sub(self.monotonic_raw))
+    fn greatest_at(&mut self, now: Reading) -> Duration {
+        let (boot, raw) = now.since(self.last);
+        self.last = now;
+        self.greatest += boot.max(raw);
+        self.greatest
     }
 }
 
@@ -93,6 +127,23 @@ mod tests {
         let (boot, raw) = (boottime(), monotonic_raw());
         assert!(boottime() >= boot);
         assert!(monotonic_raw() >= raw);
+    }
+
+    fn reading(boottime: u64, monotonic_raw: u64) -> Reading {
+        Reading {
+            boottime: Duration::from_secs(boottime),
+            monotonic_raw: Duration::from_secs(monotonic_raw),
+        }
+    }
+
+    #[test]
+    fn a_suspension_counts_though_the_clock_that_misses_it_was_ahead() {
+        let mut elapsed = Elapsed::start_at(reading(100, 100));
+        let before = elapsed.greatest_at(reading(110, 120));
+        assert_eq!(before, Duration::from_secs(20));
+        // Suspended for 8 s: one clock stood still, and is ahead even so.
+        let after = elapsed.greatest_at(reading(118, 120));
+        assert_eq!(after, Duration::from_secs(28));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
         reconciler::{self, Plan, Reconciler},
     },
     domain::{Blocked, Change, Command, Group, GroupName, Instruction, Outcome, State},
-    ports::{AgentLink, Directive, MemberView, Quorum, RenewalRequest},
+    ports::{AgentLink, Directive, Leadership, MemberView, Quorum, RenewalRequest},
 };
 
 pub use operations::OperationsHandle;
@@ -90,8 +90,8 @@ impl Leader {
     ) {
         let mut leadership = self.quorum.leadership();
         while !shutdown.is_cancelled() {
-            if leadership.borrow_and_update().ready {
-                let term = leadership.borrow().term;
+            let Leadership { ready, term, .. } = *leadership.borrow_and_update();
+            if ready {
                 tokio::select! {
                     () = self.lead(term, &mut requests) => {}
                     () = shutdown.cancelled() => return,
@@ -171,7 +171,10 @@ impl Leader {
             self.note_blocked(name, plan.blocked);
         }
         let proposed = !commands.is_empty();
-        join_all(commands.into_iter().map(|command| self.propose(command))).await;
+        let proposals = commands
+            .into_iter()
+            .map(|command| self.propose(term, command));
+        join_all(proposals).await;
         proposed
     }
 
@@ -233,11 +236,13 @@ impl Leader {
         }
     }
 
-    async fn propose(&self, command: Command) {
+    /// Binds the command to `term`: a node may learn late that it was deposed,
+    /// and what it decided by then may be wrong under its successor.
+    async fn propose(&self, term: u64, command: Command) {
         let group = command.group.clone();
         let change = command.change.clone();
         debug!(%group, ?change, "proposed");
-        match self.quorum.propose(command).await {
+        match self.quorum.propose_in(term, command).await {
             Ok(applied) => match applied.outcome {
                 Outcome::Applied(events) => {
                     for event in events {

@@ -24,6 +24,14 @@ pub trait Quorum: Send + Sync + 'static {
     /// A follower forwards it.
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Applied, ProposeError>>;
 
+    /// Proposes what this node decided as the leader of `term`, a Raft term.
+    /// Never forwarded; refused wherever it meets another term.
+    fn propose_in(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>>;
+
     /// Returns once this node has applied everything that was committed before
     /// the call, as confirmed by a quorum round begun after it.
     fn read_index(&self) -> BoxFuture<'_, Result<u64, NoQuorum>>;
@@ -62,6 +70,8 @@ pub enum ProposeError {
     NoLeader,
     #[error("the leader, node {leader}, could not be reached")]
     Unreachable { leader: NodeId },
+    #[error("this node leads no more")]
+    OfficeLost,
     /// It may or may not be in the log.
     #[error("no answer within {}ms: whether it was done is not known", .0.as_millis())]
     Unknown(Duration),

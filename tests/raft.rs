@@ -6,7 +6,9 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{CLUSTER, Cluster, eventually, sample_command, sample_group};
+use harness::{CLUSTER, Cluster, eventually, sample_command, sample_expiry, sample_group};
+use primacy::domain::{Outcome, Refusal};
+use primacy::ports::Quorum as _;
 use primacy::raft::{
     MembersError, Options, Profile, ProposeError, StartError, TransferError, start,
 };
@@ -252,6 +254,67 @@ async fn leadership_goes_where_it_is_sent() {
     cluster.handle(old).transfer_leader(to).await.unwrap();
     assert_eq!(cluster.leader().await, to);
     cluster.propose(old, 0..5).await;
+}
+
+/// A watcher that resumes asks for exactly this.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_change_leaves_no_gap_in_the_history() {
+    let mut cluster = Cluster::start(3, defaults).await;
+    let before = cluster.propose(1, 0..5).await;
+    let (old, to) = (cluster.leader().await, cluster.follower().await);
+    cluster.handle(old).transfer_leader(to).await.unwrap();
+    assert_eq!(cluster.leader().await, to);
+    let after = cluster.propose(to, 5..10).await;
+    let (first, last) = (before[0].0, after.last().unwrap().0);
+    for id in 1..=3 {
+        cluster.has_all(id, &after).await;
+        assert!(cluster.handle(id).has_history(first, last), "node {id}");
+    }
+    // And none in what was kept of it.
+    cluster.kill(old).await;
+    cluster.start_node(old).await;
+    let more = cluster.propose(to, 10..12).await;
+    cluster.has_all(old, &more).await;
+    assert!(cluster.handle(old).has_history(first, more[1].0));
+}
+
+/// A leader that was stopped for long decides on what it knew before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expiry_decided_before_a_deposition_is_not_applied_after_it() {
+    let cluster = Cluster::start(3, impatient).await;
+    cluster.propose(1, 0..1).await;
+    let expiry = |node: u64, term: u64| {
+        let handle = cluster.handle(node).clone();
+        async move { handle.propose_in(term, sample_expiry(0)).await }
+    };
+    let (old, to) = (cluster.leader().await, cluster.follower().await);
+    let term = cluster.seen(old).term;
+    let (_, outcome) = expiry(old, term).await.unwrap();
+    let refusal = outcome.into_result().unwrap_err();
+    assert_ne!(refusal, Refusal::OfficeLost, "in office it is considered");
+    cluster.handle(old).transfer_leader(to).await.unwrap();
+    assert_eq!(cluster.leader().await, to);
+    // It follows now, and nobody else is told.
+    let before = cluster.read_index(old).await;
+    let at_follower = expiry(old, term).await;
+    assert_eq!(
+        at_follower,
+        Err(ProposeError::NotLeader { leader: Some(to) })
+    );
+    assert_eq!(cluster.read_index(old).await, before);
+    // It leads again, in a later term.
+    cluster.handle(to).transfer_leader(old).await.unwrap();
+    assert_eq!(cluster.leader().await, old);
+    let (index, outcome) = expiry(old, term).await.unwrap();
+    assert_eq!(outcome, Outcome::Refused(Refusal::OfficeLost));
+    for id in 1..=3 {
+        eventually("it is refused at every node", || async {
+            let rows = cluster.handle(id).history(index, 1).await.unwrap();
+            rows.iter()
+                .any(|row| row.index == index && row.outcome == outcome)
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@ use super::{Epoch, GroupName, Incarnation, MemberName, Position, Revision, SpecE
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
+    #[error("the leader that decided this had lost its office")]
+    OfficeLost,
     #[error("there is no group {0}")]
     UnknownGroup(GroupName),
     #[error("group {0} has no member {1}")]

@@ -54,7 +54,7 @@ pub fn refusal(refusal: &Refusal) -> Status {
 pub fn proposal(error: &ProposeError, nodes: &NodeAddresses) -> Status {
     match error {
         ProposeError::Unknown(_) => Status::unknown(error.to_string()),
-        ProposeError::NoLeader => Status::unavailable(error.to_string()),
+        ProposeError::NoLeader | ProposeError::OfficeLost => Status::unavailable(error.to_string()),
         ProposeError::Unreachable { leader } => {
             naming_leader(Status::unavailable(error.to_string()), Some(*leader), nodes)
         }

@@ -23,9 +23,9 @@ use super::{
     fail_stop::OrFailStop,
     sled_store::{HistoryEntry, SledStore},
     snapshot::{Image, Snapshots},
-    types::{LogId, Membership, Snapshot, SnapshotMeta, TypeConfig},
+    types::{LogId, Membership, Proposal, Snapshot, SnapshotMeta, TypeConfig},
 };
-use crate::domain::{Outcome, State};
+use crate::domain::{Outcome, Refusal, State};
 
 /// Entries between two images in sled: what a restart has to replay at most
 /// when there is no newer snapshot.
@@ -114,13 +114,16 @@ impl Machine {
             }
             EntryPayload::Normal(proposal) => {
                 let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
-                let after = self.image.state.applied;
-                let outcome = self.image.state.apply(index, &proposal.0);
+                // Entries without a command, such as a new leader's first, are
+                // no rows of the history.
+                let after = self.image.commanded.unwrap_or(self.image.state.applied);
+                self.image.commanded = Some(index);
+                let outcome = self.outcome(index, term, &proposal);
                 let row = HistoryEntry {
                     index,
                     after,
                     term,
-                    command: proposal.0,
+                    command: proposal.command,
                     outcome,
                 };
                 rows.push(row.clone());
@@ -129,6 +132,16 @@ impl Machine {
         };
         self.image.applied = Some(entry.log_id);
         (responder, outcome)
+    }
+
+    /// A leader's decision rests on what it knew in its own term; a later
+    /// leader may have acknowledged what it knows nothing of.
+    fn outcome(&mut self, index: u64, term: u64, proposal: &Proposal) -> Outcome {
+        if proposal.term.is_none_or(|decided| decided == term) {
+            return self.image.state.apply(index, &proposal.command);
+        }
+        self.image.state.skip(index);
+        Outcome::Refused(Refusal::OfficeLost)
     }
 
     fn publish(&self) {
@@ -179,6 +192,7 @@ fn recover_image(
         applied: None,
         membership: Membership::default(),
         state: State::default(),
+        commanded: Some(0),
     };
     let snapshot = match snapshots.newest()? {
         Some(json) => serde_json::from_slice(&json)?,

@@ -18,20 +18,42 @@ use crate::{
 /// Rows read at once while looking for events.
 const PAGE: usize = 256;
 
+impl Handle {
+    fn outcome_unknown(&self) -> ports::ProposeError {
+        ports::ProposeError::Unknown(self.options().propose_timeout)
+    }
+}
+
+fn applied((index, outcome): (u64, Outcome)) -> Applied {
+    Applied { index, outcome }
+}
+
 impl ports::Quorum for Handle {
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Applied, ports::ProposeError>> {
         Box::pin(async move {
-            let (index, outcome) = Handle::propose(self, command).await.map_err(|error| {
-                let after = self.options().propose_timeout;
-                match error {
-                    ProposeError::Unknown => ports::ProposeError::Unknown(after),
-                    ProposeError::NotLeader {
-                        leader: Some(leader),
-                    } => ports::ProposeError::Unreachable { leader },
-                    _ => ports::ProposeError::NoLeader,
-                }
-            })?;
-            Ok(Applied { index, outcome })
+            let proposed = Handle::propose(self, command).await;
+            proposed.map(applied).map_err(|error| match error {
+                ProposeError::Unknown => self.outcome_unknown(),
+                ProposeError::NotLeader {
+                    leader: Some(leader),
+                } => ports::ProposeError::Unreachable { leader },
+                _ => ports::ProposeError::NoLeader,
+            })
+        })
+    }
+
+    fn propose_in(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Applied, ports::ProposeError>> {
+        Box::pin(async move {
+            let proposed = Handle::propose_in(self, term, command).await;
+            proposed.map(applied).map_err(|error| match error {
+                ProposeError::Unknown => self.outcome_unknown(),
+                ProposeError::NotLeader { .. } => ports::ProposeError::OfficeLost,
+                _ => ports::ProposeError::NoLeader,
+            })
         })
     }
 

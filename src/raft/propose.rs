@@ -1,4 +1,8 @@
 //! Putting commands into the log, from any node.
+//!
+//! Invariant: what a leader decided counts in the term it decided it in, or
+//! never. It is put into this node's log only, with its term, and the machine
+//! refuses it in an entry of another.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -49,9 +53,24 @@ impl Handle {
     /// [`ProposeError::Unknown`] leaves open whether it takes effect; after
     /// all others it does not.
     pub async fn propose(&self, command: Command) -> Proposed {
+        let term = None;
+        self.within_timeout(&Proposal { command, term }).await
+    }
+
+    /// Proposes what this node decided as the leader of `term`, at this node
+    /// alone. In a log entry of any other term it is refused.
+    ///
+    /// # Errors
+    /// As [`Self::propose`]; tried again only while this node leads in `term`.
+    pub async fn propose_in(&self, term: u64, command: Command) -> Proposed {
+        let term = Some(term);
+        self.within_timeout(&Proposal { command, term }).await
+    }
+
+    async fn within_timeout(&self, proposal: &Proposal) -> Proposed {
         // Set while an attempt is under way whose end we may not see.
         let under_way = AtomicBool::new(false);
-        let attempts = self.attempt_until_taken(&command, &under_way);
+        let attempts = self.attempt_until_taken(proposal, &under_way);
         match tokio::time::timeout(self.options().propose_timeout, attempts).await {
             Ok(result) => result,
             Err(_) if under_way.load(Ordering::Relaxed) => Err(ProposeError::Unknown),
@@ -59,12 +78,12 @@ impl Handle {
         }
     }
 
-    async fn attempt_until_taken(&self, command: &Command, under_way: &AtomicBool) -> Proposed {
+    async fn attempt_until_taken(&self, proposal: &Proposal, under_way: &AtomicBool) -> Proposed {
         let mut leadership = self.leadership();
         loop {
             leadership.mark_unchanged();
             under_way.store(true, Ordering::Relaxed);
-            let result = self.attempt(command.clone()).await;
+            let result = self.attempt(proposal).await;
             let refused = matches!(
                 result,
                 Err(ProposeError::NoQuorum | ProposeError::NotLeader { .. })
@@ -75,18 +94,23 @@ impl Handle {
             under_way.store(false, Ordering::Relaxed);
             // A new leader may take it; if none comes the deadline ends this.
             let _ = tokio::time::timeout(RETRY, leadership.changed()).await;
+            let now = *leadership.borrow();
+            let in_office = |term| now.is_me && now.term == term;
+            if !proposal.term.is_none_or(in_office) {
+                return result;
+            }
         }
     }
 
-    async fn attempt(&self, command: Command) -> Proposed {
-        let leader = match self.write(command.clone()).await {
+    async fn attempt(&self, proposal: &Proposal) -> Proposed {
+        let leader = match self.write(proposal.clone()).await {
             Err(ProposeError::NotLeader {
                 leader: Some(leader),
-            }) => leader,
+            }) if proposal.term.is_none() => leader,
             result => return result,
         };
         match self.node(leader) {
-            Some(node) if node.id != self.node_id() => self.forward(&node, &command).await,
+            Some(node) if node.id != self.node_id() => self.forward(&node, &proposal.command).await,
             _ => Err(ProposeError::NotLeader {
                 leader: Some(leader),
             }),
@@ -96,12 +120,14 @@ impl Handle {
     /// Proposes at this node, on behalf of another.
     pub(crate) async fn propose_here(&self, command: Command) -> Proposed {
         let limit = self.options().propose_timeout;
-        let result = tokio::time::timeout(limit, self.write(command)).await;
+        let term = None;
+        let written = self.write(Proposal { command, term });
+        let result = tokio::time::timeout(limit, written).await;
         result.unwrap_or(Err(ProposeError::Unknown))
     }
 
-    async fn write(&self, command: Command) -> Proposed {
-        let error = match self.consensus().client_write(Proposal(command)).await {
+    async fn write(&self, proposal: Proposal) -> Proposed {
+        let error = match self.consensus().client_write(proposal).await {
             Ok(written) => {
                 // Only entries without a command have no outcome.
                 let outcome = written.data.ok_or(ProposeError::Unknown)?;

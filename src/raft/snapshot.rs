@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     data_dir::replace_durably,
+    log::SYNC,
     types::{LogId, Membership, SnapshotMeta},
 };
 use crate::domain::State;
@@ -27,6 +28,9 @@ pub(crate) struct Image {
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: Membership,
     pub(crate) state: State,
+    /// Log index of the last command in it. Unset in what an older release left.
+    #[serde(default)]
+    pub(crate) commanded: Option<u64>,
 }
 
 impl Image {
@@ -90,7 +94,10 @@ impl Snapshots {
 
     /// Makes a snapshot durable and removes those it replaces.
     pub(crate) fn save(&self, index: u64, image: &[u8]) -> io::Result<()> {
-        replace_durably(&self.path(index), &[&seal(image)])?;
+        match SYNC {
+            true => replace_durably(&self.path(index), &[&seal(image)])?,
+            false => fs::write(self.path(index), seal(image))?,
+        }
         for (_, old) in self.files()?.iter().rev().skip(KEPT) {
             // One file too many is no reason to stop.
             let _ = fs::remove_file(old);
@@ -155,6 +162,7 @@ mod tests {
             applied: None,
             membership: Membership::default(),
             state: State::default(),
+            commanded: None,
         };
         serde_json::to_vec(&image).unwrap()
     }

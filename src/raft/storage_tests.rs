@@ -3,9 +3,10 @@
 use std::{fs, path::Path, sync::Arc};
 
 use openraft::{
-    StorageError,
-    storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt},
+    EntryPayload, StorageError,
+    storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt, RaftStateMachine},
     testing::log::{StoreBuilder, Suite},
+    type_config::alias::EntryOf,
 };
 use tempfile::TempDir;
 
@@ -16,6 +17,7 @@ use super::{
     snapshot::Snapshots,
     types::{LogId, Node, Proposal, TypeConfig, Vote},
 };
+use crate::domain::{Command, Outcome, Refusal};
 
 /// The suite makes up members of which only the ids matter.
 #[allow(clippy::unwrap_used)]
@@ -57,11 +59,60 @@ fn log_id(index: u64) -> LogId {
     }
 }
 
-fn entry(index: u64) -> openraft::type_config::alias::EntryOf<TypeConfig> {
-    let payload = openraft::EntryPayload::Normal(Proposal(super::sample(index).0));
+fn entry(index: u64) -> EntryOf<TypeConfig> {
+    pause(index, 1, None)
+}
+
+/// A pause of the group that the samples are about, decided in `decided`.
+fn pause(index: u64, term: u64, decided: Option<u64>) -> EntryOf<TypeConfig> {
+    let (command, _) = super::sample(index);
+    let leader_id = term.into();
+    let term = decided;
     openraft::Entry {
-        log_id: log_id(index),
-        payload,
+        log_id: LogId { leader_id, index },
+        payload: EntryPayload::Normal(Proposal { command, term }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_in_another_term_is_refused_wherever_it_is_applied() {
+    let lost = Outcome::Refused(Refusal::OfficeLost);
+    let group = "orders".parse().unwrap();
+    let taken = Outcome::Refused(Refusal::UnknownGroup(group));
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(&dir.path().join("state")).unwrap());
+    let snapshots = Snapshots::new(dir.path().to_owned());
+    let (mut machine, _) = Machine::recover(snapshots, store.clone(), None, None).unwrap();
+    let entries = [
+        pause(1, 4, Some(3)),
+        pause(2, 4, Some(5)),
+        pause(3, 4, Some(4)),
+        pause(4, 4, None),
+    ];
+    let stream = futures::stream::iter(entries.map(|entry| Ok((entry, None))));
+    machine.apply(stream).await.unwrap();
+    let (applied, _) = machine.applied_state().await.unwrap();
+    assert_eq!(applied.map(|id| id.index), Some(4));
+    store.sync();
+    let rows = store.history(0, 10).unwrap();
+    let outcomes: Vec<_> = rows.into_iter().map(|row| row.outcome).collect();
+    assert_eq!(outcomes, [lost.clone(), lost, taken.clone(), taken]);
+}
+
+#[test]
+fn an_entry_is_the_command_and_perhaps_the_term_it_was_decided_in() {
+    let (command, _) = super::sample(1);
+    let bare = serde_json::to_string(&command).unwrap();
+    for term in [None, Some(u64::MAX)] {
+        let command = command.clone();
+        let proposal = Proposal { command, term };
+        let json = serde_json::to_string(&proposal).unwrap();
+        assert_eq!(term.is_none(), json == bare, "{json}");
+        assert_eq!(
+            serde_json::from_str::<Command>(&json).unwrap(),
+            proposal.command
+        );
+        assert_eq!(serde_json::from_str::<Proposal>(&json).unwrap(), proposal);
     }
 }
 

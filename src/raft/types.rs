@@ -23,13 +23,21 @@ pub struct Node {
 }
 
 /// A command on its way through the log.
+///
+/// Written as the command with one field more, which may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Proposal(pub Command);
+pub struct Proposal {
+    #[serde(flatten)]
+    pub command: Command,
+    /// The term that it was decided in, where a leader decided it: in an entry
+    /// of any other it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
+}
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "{:?}", self.command)
     }
 }
 

@@ -157,6 +157,17 @@ impl Quorum for Memory {
         })
     }
 
+    fn propose_in(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        match self.leadership.borrow().term == term {
+            true => self.propose(command),
+            false => Box::pin(async { Err(ProposeError::OfficeLost) }),
+        }
+    }
+
     fn read_index(&self) -> BoxFuture<'_, Result<u64, NoQuorum>> {
         Box::pin(async move {
             match self.lost.load(Ordering::SeqCst) {

@@ -16,7 +16,8 @@ use std::{
 
 use primacy::{
     domain::{
-        Change, Command, Control, Durability, GroupName, GroupSpec, MemberSpec, Outcome, State,
+        Change, Command, Control, Durability, Epoch, GroupName, GroupSpec, MemberSpec, Outcome,
+        State,
     },
     raft::{
         Dial, Handle, HistoryEntry, Leadership, Node, NodeId, Options, Profile, ProposeError, start,
@@ -62,6 +63,15 @@ pub fn sample_command(n: u64) -> Command {
         at_ms: n,
         group: sample_group(n),
         change: Change::ApplyGroup { spec },
+    }
+}
+
+/// Expires the first lease of the group of this number, which has none.
+pub fn sample_expiry(n: u64) -> Command {
+    Command {
+        at_ms: n,
+        group: sample_group(n),
+        change: Change::ExpireLease { epoch: Epoch(1) },
     }
 }
 
