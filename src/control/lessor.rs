@@ -56,7 +56,9 @@ impl Lessor {
                 .leases
                 .get(name)
                 .is_some_and(|known| known.epoch == lease.epoch);
-            if !known {
+            // Nobody could take over from a first primary that is being made.
+            let being_made = group.system_identifier.is_none();
+            if !known || being_made {
                 let until = now + full(group.spec.ttl_ms);
                 let deadline = Deadline {
                     epoch: lease.epoch,

@@ -34,22 +34,26 @@ impl SyncSet {
             .iter()
             .filter(|entry| entry.epoch == lease.epoch)
             .collect();
-        let [only] = current.as_slice() else {
-            return None;
-        };
+        let latest = *current.iter().max_by_key(|entry| entry.revision)?;
         if group.spec.durability == Durability::Async || !lease.promoted {
             return None;
         }
         let fit = self.fit(now, group, lease, views);
-        let set = self.next_set(now, group, &only.config.set, &fit);
-        let keeps_one = fit.iter().any(|member| only.config.set.contains(member));
-        if set.is_empty() || set == only.config.set || (!lease.sealed && keeps_one) {
+        let set = self.next_set(now, group, &latest.config.set, &fit);
+        if set.is_empty() || set == latest.config.set {
+            return None;
+        }
+        // What waits to be confirmed is left alone, unless those who would have
+        // to confirm it are lost: nothing would ever be acknowledged again.
+        let able = fit.intersection(&latest.config.set).count();
+        let settled = lease.sealed && current.len() == 1;
+        if !settled && able >= latest.config.k as usize {
             return None;
         }
         let next = SyncConfig::any(group.spec.sync_k, set);
         Some(Change::ProposeSync {
             epoch: lease.epoch,
-            revision: only.revision.next(),
+            revision: latest.revision.next(),
             next,
         })
     }

@@ -99,7 +99,16 @@ impl Group {
             self.spec_of(*id)
                 .is_some_and(|spec| self.spec.may_be_synchronous(spec))
         };
-        let behind = |id: &Incarnation| failover.position(*id).is_some_and(|at| at <= best);
+        // A lesser timeline is not behind where it was left: it is beside.
+        let shares = |at| {
+            self.lineage
+                .as_ref()
+                .is_none_or(|lineage| lineage.holds(at))
+        };
+        let behind = |id: &Incarnation| {
+            let position = failover.position(*id);
+            position.is_some_and(|at| at <= best && shares(at))
+        };
         let set = live
             .iter()
             .copied()

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Durability, Failover, Incarnation, Lease, OnRecord, Refusal, SyncConfig, rule::Rule};
+use super::{
+    Durability, Failover, Incarnation, Lease, Lineage, OnRecord, Refusal, SyncConfig, rule::Rule,
+};
 
 /// The facts a grant is judged by.
 pub(super) struct Case<'a> {
@@ -14,6 +16,8 @@ pub(super) struct Case<'a> {
     pub lease: &'a Lease,
     pub failover: &'a Failover,
     pub durability: Durability,
+    /// Of the last primary that opened.
+    pub lineage: Option<&'a Lineage>,
 }
 
 impl<'a> Case<'a> {
@@ -37,7 +41,12 @@ impl<'a> Case<'a> {
     /// Whether the fenced members hold everything acknowledged under `entry`.
     pub fn is_complete(&self, entry: &OnRecord) -> bool {
         let positioned = self.failover.positioned();
+        // Whoever was granted a later epoch had all of this one then, and
+        // nothing on record is rewound.
+        let had_all =
+            |later: &OnRecord| later.epoch > entry.epoch && positioned.contains(&later.holder);
         positioned.contains(&entry.holder)
+            || self.record.iter().any(had_all)
             || entry.config.blocked_by(&positioned)
             || (entry.config.is_asynchronous() && self.durability != Durability::Strict)
             || self.failover.accept_loss
@@ -88,12 +97,14 @@ impl<'a> Case<'a> {
     }
 
     /// The new sync set names only members fenced in this failover, at or
-    /// behind the candidate: any other may be ahead of the fork.
+    /// behind the candidate and of its history: any other may be ahead of the
+    /// fork, and could follow only once it is rewound.
     fn judge_sync(&self, candidate: Incarnation, sync: &SyncConfig) -> Result<(), Refusal> {
         let limit = self.failover.position(candidate);
+        let shares = |at| self.lineage.is_none_or(|lineage| lineage.holds(at));
         let ahead = |member: &&Incarnation| {
             let position = self.failover.position(**member);
-            position.is_none() || position > limit
+            position > limit || !position.is_some_and(shares)
         };
         match sync.set.iter().find(ahead) {
             Some(member) if Rule::Fork.holds() => Err(Refusal::SyncMemberNotFenced(*member)),
@@ -204,6 +215,7 @@ mod tests {
             lease: &lease,
             failover: &failover,
             durability: Durability::Strict,
+            lineage: None,
         };
         case.judge(id(fenced[0]), &SyncConfig::nobody()).is_ok()
     }

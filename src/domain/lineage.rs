@@ -58,6 +58,14 @@ impl Lineage {
         ancestor.map_or(self.timeline, |left| left.timeline)
     }
 
+    /// Whether log that ends at `position` is a part of this lineage's.
+    #[must_use]
+    pub fn holds(&self, position: Position) -> bool {
+        let ends_before =
+            |left: &Position| left.timeline == position.timeline && position.lsn <= left.lsn;
+        position.timeline == self.timeline || self.ancestors.iter().any(ends_before)
+    }
+
     /// Decides whether a member of lineage `self`, whose log ends at `end`
     /// (received, replayed or lying unreplayed in pg_wal, whichever is most),
     /// may stream from a primary of lineage `primary`.

@@ -148,6 +148,7 @@ impl Group {
             lease,
             failover,
             durability: self.spec.durability,
+            lineage: self.lineage.as_ref(),
         }
     }
 

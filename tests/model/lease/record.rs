@@ -186,6 +186,12 @@ fn asynchronous(mut spec: crate::domain::GroupSpec) -> Group {
         holder: member(0).id(),
         lineage,
     });
+    // Now that there is a database, it has a name.
+    changes.push(Change::RegisterMember {
+        member: name(0),
+        incarnation: member(0).id(),
+        system_identifier: Some(1),
+    });
     changes.push(Change::SealEpoch {
         epoch,
         revision: Revision::FIRST,
