@@ -30,6 +30,7 @@ command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 PATH=$PATH:/usr/sbin:/sbin
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v nft >/dev/null || missing="$missing nftables"
+command -v mkfs.ext4 >/dev/null || missing="$missing e2fsprogs"
 postgresql || missing="$missing postgresql"
 [ -n "$missing" ] || exit 0
 

@@ -36,7 +36,11 @@ impl Rule {
     #[inline]
     #[must_use]
     pub const fn holds(self) -> bool {
-        !(cfg!(primacy_mutant = "fork") && matches!(self, Self::Fork))
+        match self {
+            Self::Fork => !cfg!(primacy_mutant = "fork"),
+            Self::Promise | Self::RevisionOrder => !cfg!(primacy_mutant = "epoch"),
+            _ => true,
+        }
     }
 
     /// Whether the rule is in force: unless this thread's test took it out.

@@ -37,6 +37,10 @@ const CACHED_BYTES: usize = 64 << 20;
 /// Entries are sent to followers in pieces of about this size.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// Whether writes are synced: always. Only a mutation takes it out, to see that
+/// the tests need it.
+pub(super) const SYNC: bool = !cfg!(primacy_mutant = "fsync");
+
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -232,7 +236,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut log = self.lock();
             log.save_vote(WalVote::from(vote))
                 .or_fail_stop("saving the vote");
-            log.flush(true, Some(flushed))
+            log.flush(SYNC, Some(flushed))
                 .or_fail_stop("saving the vote");
         }
         saved.await.or_fail_stop("saving the vote");
@@ -271,7 +275,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut log = self.lock();
         log.append(encoded)
             .or_fail_stop("appending to the Raft log");
-        log.flush(true, Some(Flushed::append(done)))
+        log.flush(SYNC, Some(Flushed::append(done)))
             .or_fail_stop("appending to the Raft log");
         Ok(())
     }
@@ -284,7 +288,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             return Ok(());
         }
         log.truncate(first).or_fail_stop("truncating the Raft log");
-        log.flush(true, None)
+        log.flush(SYNC, None)
             .or_fail_stop("truncating the Raft log");
         Ok(())
     }
@@ -293,7 +297,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut log = self.lock();
         log.purge(WalLogId::from(&upto))
             .or_fail_stop("purging the Raft log");
-        log.flush(true, None).or_fail_stop("purging the Raft log");
+        log.flush(SYNC, None).or_fail_stop("purging the Raft log");
         Ok(())
     }
 }

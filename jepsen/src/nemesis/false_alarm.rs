@@ -1,0 +1,56 @@
+//! A false alarm under load: the primary is well, and is replaced.
+//!
+//! Its agent is dead, so nobody tells it; its clients hold on to their
+//! connections and write on. Only the fence at the standbys keeps what it
+//! acknowledges from being lost.
+
+use fastrand::Rng;
+
+use super::{Field, Nemesis};
+use crate::{
+    clock,
+    fleet::{GROUP, Service},
+    ground::processes::Kind,
+};
+
+use std::time::Duration;
+
+const KILL: Duration = Duration::from_secs(10);
+
+pub struct FalseAlarm;
+
+impl Nemesis for FalseAlarm {
+    fn name(&self) -> &'static str {
+        "false-alarm"
+    }
+
+    fn about(&self) -> &'static str {
+        "the primary's agent is killed and an operator fails over, while the primary serves on"
+    }
+
+    fn strike(&self, field: &Field, random: &mut Rng) -> anyhow::Result<()> {
+        let Some(place) = field.primary() else {
+            return Ok(());
+        };
+        let epoch = field.epoch();
+        let what = format!(
+            "kill -9 the agent of {} and fail over from it",
+            place.region
+        );
+        let stroke = field.stroke(self.name(), what, &[place]);
+        let fleet = &field.fleet;
+        fleet.hold(place, Service::Agent);
+        let killed = fleet
+            .processes(place)
+            .kill(&[Kind::Agent], clock::now() + KILL);
+        // Whether it was done shows in the epoch, whatever the command says.
+        let _said = fleet.ctl(&["failover", GROUP, "--timeout", "5s"]);
+        if field.epoch() > epoch {
+            stroke.effect(format!("replaced under epoch {}", field.epoch()));
+        }
+        field.hold(random, 1.0..4.0);
+        fleet.release(place, Service::Agent);
+        killed?;
+        Ok(())
+    }
+}
