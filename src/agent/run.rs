@@ -5,6 +5,7 @@
 
 mod beside;
 mod interrupt;
+mod starving;
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,6 +102,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ag
         failing: None,
         lonely: None,
         unanswered: None,
+        starving: None,
         stirred: clock::boottime(),
         last: None,
         heartbeats: Heartbeats::default(),
@@ -142,6 +144,8 @@ struct Turn {
     failing: Option<Failing>,
     /// Since when a PostgreSQL that runs has not answered.
     unanswered: Option<Duration>,
+    /// Since when it waits for log that its upstream does not send.
+    starving: Option<Duration>,
     /// When something last changed.
     stirred: Duration,
     last: Option<Report>,
@@ -193,7 +197,7 @@ impl Turn {
                 return self.fail_to_look(&error.into());
             }
         };
-        self.unanswered = None;
+        (self.unanswered, self.starving) = (None, None);
         self.note_reached(&observed);
         let directive = self.directive.borrow_and_update().clone();
         self.say(&observed, None);
@@ -256,13 +260,17 @@ impl Turn {
         let now = clock::boottime();
         let since = *self.unanswered.get_or_insert(now);
         let directive = self.directive.borrow_and_update().clone();
-        let Some(directive) = directive.filter(|directive| {
-            now.saturating_sub(since) > DEAF
-                && directive.incarnation == self.member.memory.incarnation()
-                && self.member.is_standby_of_another(&directive.instruction)
-        }) else {
+        let mine = |it: &Directive| it.incarnation == self.member.memory.incarnation();
+        let Some(directive) = directive.filter(mine) else {
             return WATCHFUL * 2;
         };
+        if self.starves(now, &directive).await {
+            return self.give_up(&directive).await;
+        }
+        let is_deaf = now.saturating_sub(since) > DEAF;
+        if !is_deaf || !self.member.is_standby_of_another(&directive.instruction) {
+            return WATCHFUL * 2;
+        }
         match self.admit(&directive.instruction) {
             Ok(true) => {
                 let unknown = Observed::unknown();

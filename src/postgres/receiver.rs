@@ -1,4 +1,4 @@
-//! Finding and ending walreceivers.
+//! Finding and ending walreceivers; what recovery is doing, by its title.
 //!
 //! A reload does not end one while replay is paused, delayed or behind, and
 //! `pg_stat_wal_receiver` hides one that is still connecting. Here they are
@@ -58,6 +58,18 @@ pub(super) fn signal_all(postmaster: u32) {
     of_kind(&children(postmaster), Child::Receiver).for_each(terminate);
 }
 
+/// Whether recovery waits for log that nobody sends: a receiver that streams
+/// says so in its title, and one that is refused ends at once.
+pub(super) fn waits_for_nobody(postmaster: u32) -> bool {
+    let pids = crate::fuse::children(postmaster).unwrap_or_default();
+    let titles: Vec<_> = pids.into_iter().map(title).collect();
+    let shows = |part: &[u8]| {
+        let has = |title: &Vec<u8>| title.windows(part.len()).any(|it| it == part);
+        titles.iter().any(has)
+    };
+    shows(b" startup waiting for ") && !shows(b"walreceiver streaming")
+}
+
 fn terminate(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _gone = kill_process(pid, Signal::TERM);
@@ -79,7 +91,6 @@ fn children(postmaster: u32) -> Vec<(u32, Child)> {
 }
 
 fn kind(pid: u32, postmaster: u32) -> Child {
-    let title = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let own = title(pid);
     if own.windows(11).any(|part| part == b"walreceiver") && own.starts_with(b"postgres:") {
         Child::Receiver
@@ -88,4 +99,8 @@ fn kind(pid: u32, postmaster: u32) -> Child {
     } else {
         Child::Other
     }
+}
+
+fn title(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }

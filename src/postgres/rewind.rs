@@ -9,14 +9,14 @@ use super::{
     files::{self, Durability},
     follow::Upstream,
     instance::Instance,
-    passfile,
+    passfile, receiver,
     server::LocalPostgres,
     settings, tool,
     wal::EndOfWal,
 };
 use crate::domain::{Lineage, Timeline, Verdict};
 
-/// Exists while pg_rewind changes PGDATA.
+/// Exists while pg_rewind changes PGDATA, and where that led nowhere.
 const MARKER: &str = "rewinding";
 
 /// How often a source without a checkpoint is asked again.
@@ -128,6 +128,24 @@ impl LocalPostgres {
         Ok(Rewound::Done {
             took: begun.elapsed(),
         })
+    }
+
+    /// Whether this standby, which is not consistent yet, waits for log that
+    /// its upstream does not send.
+    ///
+    /// # Errors
+    /// When the fuse cannot be asked.
+    pub async fn waits_for_nobody(&self) -> Result<bool> {
+        let postmaster = self.fuse.status().await?.pid;
+        Ok(postmaster.is_some_and(receiver::waits_for_nobody))
+    }
+
+    /// Gives the directory up for a wreck: only a base backup helps.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn condemn(&self) -> Result<()> {
+        files::replace(&self.instance.file(MARKER), "", Durability::Synced)
     }
 
     /// libpq's words for the source; the password is in PGPASSFILE.

@@ -102,6 +102,67 @@ fn a_diverged_member_is_cloned_and_its_directory_kept() {
     );
 }
 
+/// pg_rewind brings the pages, and recovery wants the log as well: from the
+/// last checkpoint before the fork on. A primary that is a fresh copy never had
+/// it, so PostgreSQL waits for good and lets nobody in.
+#[test]
+fn a_rewind_from_a_copy_without_the_log_since_the_fork_waits_for_nobody() {
+    run(
+        "joining::a_rewind_from_a_copy_without_the_log_since_the_fork_waits_for_nobody",
+        || async {
+            let mut group = Group::new();
+            let old = group.primary(&[]).await;
+            let one = group.standby(&old, &[]).await;
+            one.fence(Epoch(1), BUDGET).await.expect("fenced");
+            promote(&one, Epoch(2), &SyncNames::Off)
+                .await
+                .expect("promoted");
+            let execute = async |member, sql: &str| {
+                let done = session(member).await.batch_execute(sql).await;
+                done.expect(sql);
+            };
+            let beyond_the_fork = "select pg_logical_emit_message(false, 'w', 'beyond')";
+            execute(&old, beyond_the_fork).await;
+            execute(&old, "select pg_switch_wal()").await;
+            old.fuse().kill(BUDGET).await.expect("killed");
+            for _ in 0..3 {
+                execute(&one, "select txid_current()").await;
+                execute(&one, "select pg_switch_wal()").await;
+                execute(&one, "checkpoint").await;
+            }
+            let copy = group.standby(&one, &[]).await;
+            caught_up(&one, &copy).await;
+            copy.fence(Epoch(2), BUDGET).await.expect("fenced");
+            let promotion = promote(&copy, Epoch(3), &SyncNames::Off)
+                .await
+                .expect("promoted");
+            let members = [&old, &one, &copy].map(|it| it.instance().incarnation);
+            copy.ensure_members(&members).await.expect("slots");
+
+            let own = old.own_end_of_wal().await.expect("readable");
+            let source = upstream(&copy, Epoch(3));
+            let rewound = old.rewind(&source, &own, &promotion.lineage, BUDGET).await;
+            assert!(matches!(rewound, Ok(Rewound::Done { .. })), "{rewound:?}");
+            let _it_does_not_answer = old.follow(&source, BUDGET).await;
+            eventually("it waits for nobody", async || {
+                old.waits_for_nobody().await.expect("the fuse answers")
+            })
+            .await;
+            assert!(!copy.waits_for_nobody().await.expect("the fuse answers"));
+            old.fuse().kill(BUDGET).await.expect("killed");
+            old.condemn().expect("written");
+            let refused = old.follow(&source, BUDGET).await;
+            assert!(matches!(refused, Err(Error::Wreck(_))), "{refused:?}");
+            let replaced = old.clone_from(&source, true, |_| {}).await;
+            assert!(matches!(replaced, Ok(Replaced::KeptAt(_))), "{replaced:?}");
+            old.follow(&source, BUDGET).await.expect("following");
+            old.wait_streaming(&source, BUDGET)
+                .await
+                .expect("streaming");
+        },
+    );
+}
+
 #[test]
 fn a_crash_between_the_renames_of_a_swap_is_completed() {
     run(
