@@ -47,8 +47,9 @@ pub const GROUP: &str = "orders";
 pub const ZONE: &str = "db.example";
 /// Of regions with a member; the others only vote.
 const MEMBERS: usize = 3;
-/// Room for a member, its clone and its log.
-const DISK_MIB: u64 = 1024;
+/// Room for a member, its log, and every directory that is kept aside; what is
+/// not written takes no room.
+const DISK_MIB: u64 = 8192;
 const LOOK: Duration = Duration::from_millis(100);
 /// Far more than it takes a killed process to end.
 const KILL: Duration = Duration::from_secs(20);

@@ -4,6 +4,8 @@
 //! connections and write on. Only the fence at the standbys keeps what it
 //! acknowledges from being lost.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 
 use super::{Field, Nemesis};
@@ -11,9 +13,8 @@ use crate::{
     clock,
     fleet::{GROUP, Service},
     ground::processes::Kind,
+    history::{Answer, Request},
 };
-
-use std::time::Duration;
 
 const KILL: Duration = Duration::from_secs(10);
 
@@ -43,8 +44,20 @@ impl Nemesis for FalseAlarm {
         let killed = fleet
             .processes(place)
             .kill(&[Kind::Agent], clock::now() + KILL);
+        let request = Request::Admin {
+            what: "failover".to_owned(),
+        };
+        let asked = field
+            .recorder
+            .begin("admin", field.recorder.process(), request);
         // Whether it was done shows in the epoch, whatever the command says.
-        let _said = fleet.ctl(&["failover", GROUP, "--timeout", "5s"]);
+        match fleet.ctl(&["failover", GROUP, "--timeout", "5s"]) {
+            Ok(_) => asked.ok(Answer::Done {
+                member: String::new(),
+                epoch: 0,
+            }),
+            Err(error) => asked.info(format!("{error:#}")),
+        }
         if field.epoch() > epoch {
             stroke.effect(format!("replaced under epoch {}", field.epoch()));
         }
