@@ -15,6 +15,7 @@ mod linear;
 mod liveness;
 pub mod recovery;
 mod register;
+mod serves_on;
 pub mod spurious;
 mod watch;
 mod writes;
@@ -23,6 +24,8 @@ mod writes;
 pub mod build;
 
 pub use dns::server_of as dns_server;
+
+pub use serves_on::QUORUM_LOST;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +79,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(watch::Watch),
         Box::new(dns::Dns),
         Box::new(liveness::Liveness),
+        Box::new(serves_on::ServesOn),
         Box::new(spurious::Spurious),
         Box::new(recovery::Recovery),
     ]

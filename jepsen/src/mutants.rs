@@ -44,7 +44,7 @@ const MUTANTS: [Mutant; 8] = [
         about: "agents obey instructions of an epoch that they left",
         nemeses: "late-leader",
         seconds: 60,
-        judges: &["writes", "double-primary", "liveness"],
+        judges: &["serves-on", "writes", "double-primary"],
     },
     Mutant {
         name: "read_index",

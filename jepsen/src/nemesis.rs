@@ -17,6 +17,7 @@ mod link;
 mod partition;
 mod pause;
 mod power;
+mod quorum_lost;
 mod raft_port;
 mod scheduler;
 mod stale_primary;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Box<dyn Nemesis>> {
     all.push(Box::new(stale_primary::StalePrimary));
     all.push(Box::new(two_failures::TwoFailures));
     all.push(Box::new(false_alarm::FalseAlarm));
+    all.push(Box::new(quorum_lost::QuorumLost));
     all.extend(raft_port::all());
     all.push(Box::new(checkpointer::SleepingCheckpointer));
     all.push(Box::new(ahead::AheadOfTheFork));

@@ -9,8 +9,11 @@ use super::{
     facts::{field, first_seen, is_selected},
     findings::{Findings, millis, moment},
 };
-use crate::history::{Event, History, Nanos, Request};
+use crate::history::{Event, Fault, History, Nanos, Request};
 
+/// Faults of quorum nodes alone: whoever leads, and however often that changes,
+/// the primary is as well as before.
+const OF_NODES: [&str; 2] = ["kill-node", "pause-node"];
 /// What a fault leaves behind shows within a lease and this: its members come
 /// back one by one, and a watcher that was cut off hears of it late.
 const AFTERMATH_MS: u64 = 10_000;
@@ -115,7 +118,8 @@ fn was_asked_for(history: &History, seen: Nanos) -> bool {
 fn has_reason(history: &History, seen: Nanos) -> bool {
     let after = millis(AFTERMATH_MS + history.about.ttl_ms);
     let healed = history.phases.healed;
-    history.faults.iter().any(|fault| {
+    let of_members = |fault: &&Fault| !OF_NODES.contains(&fault.name.as_str());
+    history.faults.iter().filter(of_members).any(|fault| {
         let ended = fault.ended.unwrap_or(healed.max(fault.began));
         (fault.began..=ended.saturating_add(after)).contains(&seen)
     })
@@ -171,6 +175,16 @@ mod tests {
     fn a_failover_during_a_fault_or_shortly_after_passes() {
         passes(&Spurious, &failover_at(10_500));
         passes(&Spurious, &failover_at(33_000));
+    }
+
+    #[test]
+    fn a_failover_after_the_loss_of_a_node_alone_is_caught() {
+        let build = Build::new()
+            .phases(10_000, 20_000, 60_000)
+            .fault("kill-node", 10_000, 20_000, &[])
+            .elected(2)
+            .watched(10_500, 0, 30);
+        is_caught(&Spurious, &build, "no fault had been near");
     }
 
     #[test]

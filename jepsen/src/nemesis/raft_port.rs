@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Field, Nemesis};
+use super::{Field, Nemesis, quorum_lost::without};
 use crate::{
     clock,
     fleet::{Place, Service},
@@ -88,32 +88,22 @@ impl Nemesis for LateLeader {
             .collect();
         if replaced {
             field.hold(random, 3.0..5.0);
-            for place in &others {
-                kill(field, place, Service::Server, Kind::Server)?;
-            }
-            for place in fleet.members() {
-                kill(field, place, Service::Agent, Kind::Agent)?;
-                fleet.release(place, Service::Agent);
-            }
             stroke.effect(format!("replaced under epoch {}", field.epoch()));
-            field.hold(random, 9.0..12.0);
-            others
-                .iter()
-                .for_each(|place| fleet.release(place, Service::Server));
+            without(field, &others, |field| {
+                for place in fleet.members() {
+                    fleet.hold(place, Service::Agent);
+                    let agent = fleet.processes(place);
+                    // One that is not killed has not forgotten the term.
+                    let _left = agent.kill(&[Kind::Agent], clock::now() + KILL);
+                    fleet.release(place, Service::Agent);
+                }
+                field.hold(random, 9.0..12.0);
+            })?;
         }
         shut(field, late, None)?;
         killed?;
         Ok(())
     }
-}
-
-fn kill(field: &Field, place: &Place, service: Service, kind: Kind) -> anyhow::Result<()> {
-    field.fleet.hold(place, service);
-    field
-        .fleet
-        .processes(place)
-        .kill(&[kind], clock::now() + KILL)?;
-    Ok(())
 }
 
 /// The Raft leader's place, as the quorum says.
