@@ -28,8 +28,7 @@
 //! A world has a storm of faults (`faults`), then everything heals, and a
 //! sealed primary must acknowledge writes within `plan::LIVENESS`. Two worlds
 //! in ten have no faults, or only restarts of quorum nodes: there nothing may
-//! fail over. What must be true is in `invariants/`, one file for each;
-//! standstills that are known are counted in `known`.
+//! fail over. What must be true is in `invariants/`, one file for each.
 //!
 //! Not simulated: the async group (no part of the product yet), checks with a
 //! window, cascading standbys, a directory that is rolled back, operators that
@@ -64,7 +63,6 @@ mod sim {
     pub mod history;
     pub mod hooks;
     pub mod invariants;
-    pub mod known;
     pub mod leader;
     pub mod mutant;
     pub mod net;

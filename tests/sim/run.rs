@@ -26,8 +26,6 @@ pub struct Outcome {
     pub grants: u64,
     pub acknowledged: u64,
     pub fingerprint: u64,
-    /// It ended in a standstill that is known.
-    pub standstill: Option<&'static str>,
     pub failure: Option<Failure>,
 }
 
@@ -84,12 +82,9 @@ impl Case {
         while world.now < limit && !world.is_decided() {
             world.run_until((world.now + SECOND).min(limit));
         }
-        let standstill = world.known_standstill().filter(|_| !world.has_recovered());
-        if standstill.is_none() || std::env::var_os("SIM_STRICT").is_some() {
-            world.judge_liveness();
-        }
+        world.judge_liveness();
         world.judge_the_end();
-        outcome(self, standstill, &world)
+        outcome(self, &world)
     }
 }
 
@@ -181,7 +176,7 @@ fn describe_member(member: &super::world::Member) -> String {
     )
 }
 
-fn outcome(case: &Case, standstill: Option<&'static str>, world: &World) -> Outcome {
+fn outcome(case: &Case, world: &World) -> Outcome {
     let Case { seed, weather, .. } = *case;
     let history = &world.history;
     let failure = history.violation.clone().map(|violation| Failure {
@@ -200,7 +195,6 @@ fn outcome(case: &Case, standstill: Option<&'static str>, world: &World) -> Outc
         grants: history.grants,
         acknowledged: history.acknowledged,
         fingerprint: history.fingerprint(),
-        standstill,
         failure,
     }
 }

@@ -4,7 +4,6 @@
 //! one of them. Here alone a real clock is read, to say how fast it goes.
 
 use std::{
-    collections::BTreeMap,
     panic::{self, UnwindSafe},
     sync::{
         Mutex,
@@ -43,8 +42,6 @@ pub struct Sum {
     /// Worlds in which more than the first lease was granted.
     pub failed_over: u64,
     pub slowest: (At, u64),
-    /// Known standstills, and the first seed of each.
-    pub standstills: BTreeMap<&'static str, (u64, u64)>,
     pub failed: Option<Outcome>,
 }
 
@@ -60,10 +57,6 @@ impl Sum {
             self.slowest = self
                 .slowest
                 .max((outcome.recovered.unwrap_or(0), outcome.seed));
-        }
-        if let Some(what) = outcome.standstill {
-            let (count, first) = self.standstills.entry(what).or_insert((0, outcome.seed));
-            (*count, *first) = (*count + 1, (*first).min(outcome.seed));
         }
         let first = self
             .failed
@@ -126,9 +119,6 @@ impl Soak {
         });
         let (sum, _) = sum.into_inner().expect("no panic");
         println!("{}", sum.progress(begun.elapsed()));
-        for (what, (count, first)) in &sum.standstills {
-            println!("known standstill, {count} times, first in seed {first}: {what}");
-        }
         sum
     }
 }
