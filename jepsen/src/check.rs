@@ -25,7 +25,7 @@ pub mod build;
 
 pub use dns::server_of as dns_server;
 
-pub use serves_on::QUORUM_LOST;
+pub use serves_on::{AGAIN_MS, MEMBER_LOST, QUORUM_LOST};
 
 use serde::{Deserialize, Serialize};
 

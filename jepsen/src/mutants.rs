@@ -71,8 +71,8 @@ const MUTANTS: [Mutant; 8] = [
         name: "fork",
         about: "a standby follows a new primary from beyond the fork",
         nemeses: "ahead-of-the-fork",
-        seconds: 60,
-        judges: &["writes", "liveness", "double-primary"],
+        seconds: 90,
+        judges: &["writes", "serves-on", "double-primary"],
     },
     Mutant {
         name: "sentinel",

@@ -1,8 +1,9 @@
-//! A primary that serves on without the quorum (guarantee D).
+//! What has to go on while something is down and all else is well.
 //!
-//! While most nodes are down and nothing else is wrong, nobody may stop the
-//! primary: not its own agent, and not what a node that is left believes. Asked
-//! by the probes, which need neither names nor checks.
+//! Without the quorum nobody may stop a primary that is well (guarantee D): not
+//! its own agent, and not what a node that is left believes. Asked by the
+//! probes, which need neither names nor checks. Without one member, and with a
+//! quorum, somebody has to serve again.
 
 use super::{
     Checker, Verdict,
@@ -13,6 +14,10 @@ use crate::history::{Fault, History, Nanos, Request};
 
 /// Faults that take the quorum away and leave the members alone.
 pub const QUORUM_LOST: &str = "quorum-lost";
+/// Faults that take one member away, with a quorum and two members left.
+pub const MEMBER_LOST: &str = "member-lost";
+/// Enough for a member that diverged to be made anew on a busy machine.
+pub const AGAIN_MS: u64 = 20_000;
 /// A primary that acknowledged this shortly before was well.
 const WELL_MS: u64 = 1_500;
 /// Far more than one that is well takes for a write, on a busy machine too.
@@ -26,7 +31,7 @@ impl Checker for ServesOn {
     }
 
     fn claim(&self) -> &'static str {
-        "Losing the quorum stops no primary that is well."
+        "Losing the quorum stops no primary that is well, and losing one member stops nobody for long."
     }
 
     fn check(&self, history: &History) -> Verdict {
@@ -52,11 +57,28 @@ impl Checker for ServesOn {
                 findings.broke(*from, text);
             }
         }
+        let lost = history.faults.iter();
+        for fault in lost.filter(|fault| fault.name == MEMBER_LOST) {
+            judge_loss(history, fault, &mut findings);
+        }
         findings.count(
             "times without a quorum beside a primary that was well",
             judged.len(),
         );
         findings.verdict_of_a_bystander()
+    }
+}
+
+fn judge_loss(history: &History, fault: &Fault, findings: &mut Findings) {
+    let limit = fault.began + millis(AGAIN_MS);
+    // It ends with the first acknowledgement.
+    let lasted = fault.ended.is_some_and(|ended| ended > limit);
+    if lasted && !acks(history).any(|ack| (fault.began..limit).contains(&ack.at)) {
+        let at = moment(fault.began);
+        findings.broke(
+            fault.began,
+            format!("nobody acknowledged a write for 20 s from {at} on, with one member down and all else well"),
+        );
     }
 }
 
@@ -112,6 +134,15 @@ mod tests {
             &until(12_000),
             "no probe was acknowledged for 7.9",
         );
+    }
+
+    #[test]
+    fn a_group_that_serves_nobody_without_one_member_is_caught() {
+        let lost = |until| Build::new().fault(MEMBER_LOST, 10_000, until, &[]);
+        let served = |build: Build| build.ok(probe("tokyo", 1), 14_000, 14_005, written(2));
+        is_caught(&ServesOn, &lost(31_000), "nobody acknowledged");
+        passes(&ServesOn, &served(lost(31_000)));
+        passes(&ServesOn, &lost(15_000));
     }
 
     #[test]

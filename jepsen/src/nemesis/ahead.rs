@@ -9,6 +9,7 @@ use fastrand::Rng;
 
 use super::{Field, Nemesis};
 use crate::{
+    check::{AGAIN_MS, MEMBER_LOST},
     clock,
     fleet::{GROUP, Place, Service},
     ground::processes::Kind,
@@ -91,14 +92,22 @@ impl AheadOfTheFork {
         let member = [Kind::Agent, Kind::Fuse, Kind::Postgres, Kind::Tool];
         let killed = fleet.processes(first).kill(&member, clock::now() + KILL);
         network.heal(first.region, waited_for.region)?;
-        if field.wait(PATIENCE, || field.epoch() > epoch) {
+        // Unsealed: the only one that it could wait for is cut off.
+        if field.wait(PATIENCE, || field.granted_after(epoch).is_some()) {
             stroke.effect(format!("{} was promoted", waited_for.region));
         }
         for other in [first, waited_for] {
             network.heal(ahead.region, other.region)?;
             network.heal(other.region, ahead.region)?;
         }
-        field.hold(random, 2.0..5.0);
+        let what = format!("the member {} is down, all else is well", first.region);
+        let one_lost = field.stroke(MEMBER_LOST, what, &[first]);
+        one_lost.effect("it is gone");
+        let since = field.recorder.now();
+        let bound = Duration::from_millis(AGAIN_MS + 2_000);
+        field.wait(bound, || field.acknowledged_since(since));
+        drop(one_lost);
+        field.hold(random, 0.5..3.0);
         let lost = fleet.kill_region(waited_for);
         field.hold(random, 0.5..1.5);
         fleet.release(first, Service::Agent);

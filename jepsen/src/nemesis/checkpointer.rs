@@ -44,17 +44,18 @@ impl Nemesis for SleepingCheckpointer {
             first.region
         );
         let stroke = field.stroke(self.name(), what, &standbys);
-        let sleeping: Vec<Pid> = standbys
-            .iter()
-            .filter_map(|it| checkpointer(field, it))
-            .collect();
-        let send = |signal| {
-            sleeping.iter().for_each(|pid| {
+        let find = |it: &&Place| Some((it.index, checkpointer(field, it)?));
+        let sleeping: Vec<(usize, Pid)> = standbys.iter().filter_map(find).collect();
+        let send = |signal, but: Option<usize>| {
+            for (_, pid) in sleeping.iter().filter(|(index, _)| Some(*index) != but) {
                 let _gone = kill_process(*pid, signal);
-            })
+            }
         };
-        send(Signal::STOP);
+        send(Signal::STOP, None);
         let killed = fleet.kill_region(first);
+        field.wait(FAILOVER, || field.granted_after(epoch).is_some());
+        // The other one has to follow, and may have to be restarted for it.
+        send(Signal::CONT, field.granted_after(epoch).map(|it| it.index));
         let replaced = field.wait(FAILOVER, || field.epoch() > epoch);
         let second = field.primary().filter(|it| it.index != first.index);
         let third = standbys
@@ -72,13 +73,13 @@ impl Nemesis for SleepingCheckpointer {
                 fleet.network.heal(from, to)?;
             }
             stroke.effect(format!("{}, then {}", first.region, second.region));
-            send(Signal::CONT);
+            send(Signal::CONT, None);
             fleet.release_region(first);
             field.wait(FAILOVER, || field.epoch() > epoch + 1);
             fleet.release_region(second);
             lost?;
         } else {
-            send(Signal::CONT);
+            send(Signal::CONT, None);
             fleet.release_region(first);
         }
         killed?;

@@ -17,6 +17,8 @@ use crate::{
 };
 
 const KILL: Duration = Duration::from_secs(10);
+/// Until clients hear of it.
+const TOLD: Duration = Duration::from_secs(5);
 
 pub struct FalseAlarm;
 
@@ -58,7 +60,7 @@ impl Nemesis for FalseAlarm {
             }),
             Err(error) => asked.info(format!("{error:#}")),
         }
-        if field.epoch() > epoch {
+        if field.wait(TOLD, || field.epoch() > epoch) {
             stroke.effect(format!("replaced under epoch {}", field.epoch()));
         }
         field.hold(random, 1.0..4.0);

@@ -6,9 +6,10 @@ use fastrand::Rng;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    check::facts::holder,
     clock,
     fleet::{Fleet, Place},
-    history::{Answer, Nanos, Recorder, Request},
+    history::{Answer, Nanos, Recorder, Request, Sight},
 };
 
 const LOOK: Duration = Duration::from_millis(20);
@@ -107,6 +108,31 @@ impl Field {
         self.told().map_or(0, |(_, epoch)| epoch)
     }
 
+    /// The latest grant that a watcher was sent: its epoch and its holder. It
+    /// comes before the epoch is sealed, and before clients are told.
+    pub fn granted(&self) -> Option<(u32, &Place)> {
+        let latest = {
+            let history = self.recorder.history();
+            let events = history
+                .seen
+                .iter()
+                .rev()
+                .filter_map(|seen| match &seen.what {
+                    Sight::Event(event) if event.kind == "lease_granted" => Some(event),
+                    _ => None,
+                });
+            let latest = events.take(RECENT_GRANTS).max_by_key(|event| event.epoch)?;
+            (latest.epoch, holder(latest)?)
+        };
+        Some((latest.0, self.fleet.place(&latest.1).ok()?))
+    }
+
+    /// The same, of an epoch after this one.
+    pub fn granted_after(&self, epoch: u32) -> Option<&Place> {
+        let (granted, holder) = self.granted()?;
+        (granted > epoch).then_some(holder)
+    }
+
     fn told(&self) -> Option<(String, u32)> {
         let history = self.recorder.history();
         let recent = history.operations.iter().rev().take(RECENT);
@@ -135,3 +161,5 @@ impl Field {
 
 /// Operations that are looked through for the latest answer.
 const RECENT: usize = 20_000;
+/// Several watchers see each, and one of them may be behind.
+const RECENT_GRANTS: usize = 50;
