@@ -366,7 +366,11 @@ impl Turn {
         self.stirred = clock::boottime();
         match self.act(step.clone(), directive, observed).await {
             Some(Ok(())) => {
-                (self.failing, self.member.trouble) = (None, None);
+                // What only prepares the step that fails does not mend it: its
+                // pause goes on growing.
+                if self.failing.as_ref().is_none_or(|it| it.step == step) {
+                    (self.failing, self.member.trouble) = (None, None);
+                }
                 Duration::ZERO
             }
             Some(Err(error)) => {
