@@ -98,6 +98,7 @@ impl Fleet {
     pub fn prepare(options: Options, recorder: &Recorder) -> anyhow::Result<Self> {
         let regions = REGIONS.get(..options.nodes);
         let regions = regions.context("three or five nodes, one region each")?;
+        let orphans = end_orphans(&options);
         let work = options.work.clone();
         fs::create_dir_all(&work).with_context(|| format!("make {}", work.display()))?;
         let user = databases_user()?;
@@ -119,6 +120,10 @@ impl Fleet {
                 dir,
                 has_member: index < MEMBERS,
             });
+        }
+        // Their disks were unmounted when the first of ours was made.
+        for orphan in orphans {
+            fs::remove_dir_all(&orphan).with_context(|| format!("remove {}", orphan.display()))?;
         }
         let mut random = options.seed.stream("secrets");
         let fleet = Self {
@@ -347,6 +352,35 @@ impl Drop for Fleet {
             eprintln!("{} was not removed: {error}", self.work.display());
         }
     }
+}
+
+/// Ends what runs of fleets whose own process is gone, as after `kill -9`, and
+/// says where they were.
+fn end_orphans(options: &Options) -> Vec<PathBuf> {
+    let (Some(parent), Some(name)) = (options.work.parent(), options.work.file_name()) else {
+        return Vec::new();
+    };
+    let (name, entries) = (name.to_string_lossy(), fs::read_dir(parent));
+    let prefix = name.trim_end_matches(|it: char| it.is_ascii_digit());
+    let is_orphan = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let process = name.and_then(|name| name.strip_prefix(prefix));
+        let process = process.filter(|it| it.parse::<u32>().is_ok());
+        process.is_some_and(|it| !Path::new("/proc").join(it).exists())
+    };
+    let paths = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let orphans: Vec<_> = paths.filter(is_orphan).collect();
+    for orphan in &orphans {
+        let processes = Processes::of(orphan, &orphan.join("bin/primacy"), &options.bin_dir);
+        if let Err(error) = processes.kill(&Kind::ALL, clock::now() + KILL) {
+            eprintln!("{}: {error}", orphan.display());
+        }
+    }
+    orphans
 }
 
 /// PostgreSQL refuses root.

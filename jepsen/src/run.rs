@@ -7,13 +7,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    process,
+    sync::{Arc, Mutex, Once, PoisonError, Weak},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -76,6 +81,7 @@ pub fn run(plan: Plan, tell: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Outcome> 
     let recorder = Recorder::new();
     recorder.note(|history, _| history.about = about(&plan));
     let fleet = Arc::new(Fleet::prepare(plan.fleet.clone(), &recorder)?);
+    end_when_told(&fleet);
     let done = drive(&plan, &fleet, &recorder, tell);
     if let Err(error) = copy_logs(&fleet, &plan.out) {
         tell(&format!("the logs are not kept: {error:#}"));
@@ -86,6 +92,41 @@ pub fn run(plan: Plan, tell: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Outcome> 
     let outcome = judge(&history, &plan.out)?;
     let trouble = done.err().map(|error| format!("{error:#}"));
     Ok(Outcome { trouble, ..outcome })
+}
+
+/// The fleet that runs now, for whoever interrupts this process.
+static CURRENT: Mutex<Weak<Fleet>> = Mutex::new(Weak::new());
+static HANDLER: Once = Once::new();
+
+/// Takes the fleet along when this process is interrupted or told to end.
+/// Network and disks are tidied up by whoever runs next.
+fn end_when_told(fleet: &Arc<Fleet>) {
+    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(fleet);
+    HANDLER.call_once(|| {
+        thread::spawn(|| {
+            if let Err(error) = await_the_end() {
+                eprintln!("an interruption will leave the fleet running: {error}");
+                return;
+            }
+            let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Err(error)) = current.upgrade().map(|fleet| fleet.tear_down()) {
+                eprintln!("{error:#}");
+            }
+            process::exit(130);
+        });
+    });
+}
+
+fn await_the_end() -> std::io::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build()?;
+    runtime.block_on(async {
+        let mut told = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = told.recv() => Ok(()),
+        }
+    })
 }
 
 fn about(plan: &Plan) -> About {
