@@ -102,6 +102,21 @@ fn has_page(segment: &Path, page: u64, segment_size: u64) -> Result<bool> {
     }
 }
 
+/// Where the segments of a timeline end that are there without a gap, from the
+/// one that holds `from` on; none if that one is not there.
+fn end_of_segments(pg_wal: &Path, from: Position, segment_size: u64) -> Option<Lsn> {
+    let is_there = |start: &u64| {
+        let suffix = segment_suffix(*start, segment_size);
+        pg_wal
+            .join(format!("{:08X}{suffix}", from.timeline.0))
+            .exists()
+    };
+    let first = from.lsn.0 - from.lsn.0 % segment_size;
+    let starts = std::iter::successors(Some(first), |start| start.checked_add(segment_size));
+    let last = starts.take_while(is_there).last()?;
+    Some(Lsn(last + segment_size))
+}
+
 fn is_absence(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{NotFound, UnexpectedEof};
     matches!(error.kind(), NotFound | UnexpectedEof)
@@ -150,13 +165,20 @@ impl Instance {
     }
 
     /// The end of the last valid record on one timeline, by pg_waldump.
+    ///
+    /// It is kept to the segments that are there: for one that is not it waits
+    /// 5 s, and a failover, or a member that wants to come back, waits with it.
     async fn last_record_end(&self, from: Position, segment_size: u64) -> Result<Position> {
+        let Some(limit) = end_of_segments(&self.pg_wal(), from, segment_size) else {
+            return Ok(from);
+        };
         let mut command = tool::command(self, "pg_waldump");
         command
             .arg("--path")
             .arg(self.pg_wal())
             .args(["--timeline", &from.timeline.to_string()])
             .args(["--start", &from.lsn.to_string()])
+            .args(["--end", &limit.to_string()])
             .stdout(Stdio::piped())
             // It always ends by complaining of the first invalid record.
             .stderr(Stdio::null());

@@ -163,6 +163,30 @@ fn a_rewind_from_a_copy_without_the_log_since_the_fork_waits_for_nobody() {
     );
 }
 
+/// A standby hears of every later timeline, and of some it never gets a byte.
+/// Asked for a segment that is not there, pg_waldump waits 5 s.
+#[test]
+fn timelines_of_which_nothing_came_do_not_delay_the_end_of_the_log() {
+    run(
+        "joining::timelines_of_which_nothing_came_do_not_delay_the_end_of_the_log",
+        || async {
+            let mut group = Group::new();
+            let old = group.primary(&[]).await;
+            let one = group.standby(&old, &[]).await;
+            one.fence(Epoch(1), BUDGET).await.expect("fenced");
+            one.stop(StopMode::Fast, BUDGET).await.expect("stopped");
+            let end = one.own_end_of_wal().await.expect("readable").position;
+            for timeline in 2..=5 {
+                let file = format!("pg_wal/{timeline:08X}.history");
+                let text = format!("1\t{}\tno recovery target specified\n", end.lsn);
+                fs::write(one.instance().data.join(file), text).expect("written");
+            }
+            let again = one.own_end_of_wal().await.expect("within its limit");
+            assert_eq!(again.position, end);
+        },
+    );
+}
+
 #[test]
 fn a_crash_between_the_renames_of_a_swap_is_completed() {
     run(
