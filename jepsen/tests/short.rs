@@ -2,7 +2,14 @@
 //!
 //! `make jepsen` is the long one.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+/// A run is on a clock: one at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Why a run cannot be made here, if so. A run that is left out says so.
 fn missing() -> Option<&'static str> {
@@ -18,6 +25,7 @@ fn torture(arguments: &[&str]) {
         eprintln!("left out: {missing}");
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let jepsen = Path::new(env!("CARGO_BIN_EXE_jepsen"));
     let program = jepsen.with_file_name("primacy");
     assert!(
