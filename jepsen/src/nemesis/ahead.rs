@@ -100,6 +100,8 @@ impl AheadOfTheFork {
             network.heal(ahead.region, other.region)?;
             network.heal(other.region, ahead.region)?;
         }
+        // Whoever is left has to be waited for: the one that was is primary now.
+        apply(field, None)?;
         let what = format!("the member {} is down, all else is well", first.region);
         let one_lost = field.stroke(MEMBER_LOST, what, &[first]);
         one_lost.effect("it is gone");
