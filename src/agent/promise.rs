@@ -44,6 +44,27 @@ pub fn admit(promised: Promised, instruction: &Instruction) -> Result<Promised, 
     }
 }
 
+/// Whether `news` makes what is done for `current` pointless: another epoch,
+/// another upstream, a fence. What would not be obeyed interrupts nothing: a
+/// rewind that is cut off leaves a wreck.
+#[must_use]
+pub fn interrupts(promised: Promised, news: &Instruction, current: &Instruction) -> bool {
+    admit(promised, news).is_ok() && differs(news, current)
+}
+
+fn differs(news: &Instruction, current: &Instruction) -> bool {
+    match (news, current) {
+        (Instruction::Hold, _) => false,
+        (Instruction::Standby(news), Instruction::Standby(current)) => {
+            (news.epoch, news.upstream.incarnation) != (current.epoch, current.upstream.incarnation)
+        }
+        (Instruction::Primary(news), Instruction::Primary(current)) => {
+            news.order.epoch != current.order.epoch
+        }
+        (news, current) => news != current,
+    }
+}
+
 /// A fence of an epoch that this member has left behind is old news.
 fn admit_fence(promised: Promised, epoch: Epoch) -> Result<Promised, NotAdmitted> {
     if epoch < promised.accepted.epoch {
@@ -87,7 +108,7 @@ fn admit_order(promised: Promised, asked: InstructionOrder) -> Result<Promised, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Stop;
+    use crate::domain::{Incarnation, Lineage, Peer, Rejoin, StandbyOrder, Stop};
 
     fn fence(epoch: u32) -> Instruction {
         Instruction::Fence {
@@ -105,6 +126,35 @@ mod tests {
             accepted,
             ..Promised::default()
         }
+    }
+
+    fn following(epoch: u32) -> Instruction {
+        let upstream = Peer {
+            member: "a".parse().expect("a name"),
+            incarnation: Incarnation(uuid::Uuid::from_u128(2)),
+            address: "192.0.2.1:5432".parse().expect("an address"),
+        };
+        Instruction::Standby(StandbyOrder {
+            epoch: Epoch(epoch),
+            upstream,
+            lineage: Lineage::first(),
+            rejoin: Rejoin::Rewind,
+        })
+    }
+
+    #[test]
+    fn a_later_instruction_interrupts_and_the_same_one_twice_does_not() {
+        let interrupts = |news: &Instruction| interrupts(accepted(4, 0), news, &following(4));
+        assert!(interrupts(&fence(4)));
+        assert!(interrupts(&following(5)));
+        assert!(!interrupts(&following(4)));
+    }
+
+    #[test]
+    fn a_late_instruction_of_a_deposed_leader_interrupts_nothing() {
+        let interrupts = |news: &Instruction| interrupts(accepted(4, 0), news, &following(4));
+        assert!(!interrupts(&fence(3)));
+        assert!(!interrupts(&following(3)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod beside;
 mod interrupt;
-mod starving;
+mod silent;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     postgres,
 };
 
-use self::interrupt::superseded;
+use self::{interrupt::superseded, silent::Silence};
 use super::{
     act::{self, ActError},
     chain,
@@ -51,8 +51,6 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 const WAIT_MOST: Duration = Duration::from_millis(500);
 /// Stands in for the TTL until a first renewal told it.
 const UNRENEWED: Duration = Duration::from_secs(10);
-/// A standby that should be another's is waited for this long to answer.
-const DEAF: Duration = Duration::from_secs(2);
 const ATTACH: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +99,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ag
         noted: Duration::ZERO,
         failing: None,
         lonely: None,
-        unanswered: None,
-        starving: None,
+        silence: None,
         stirred: clock::boottime(),
         last: None,
         heartbeats: Heartbeats::default(),
@@ -142,10 +139,8 @@ struct Turn {
     lonely: Option<JoinHandle<bool>>,
     /// The step that failed last, and until when it is left alone.
     failing: Option<Failing>,
-    /// Since when a PostgreSQL that runs has not answered.
-    unanswered: Option<Duration>,
-    /// Since when it waits for log that its upstream does not send.
-    starving: Option<Duration>,
+    /// A PostgreSQL that runs does not answer.
+    silence: Option<Silence>,
     /// When something last changed.
     stirred: Duration,
     last: Option<Report>,
@@ -197,7 +192,7 @@ impl Turn {
                 return self.fail_to_look(&error.into());
             }
         };
-        (self.unanswered, self.starving) = (None, None);
+        self.silence = None;
         self.note_reached(&observed);
         let directive = self.directive.borrow_and_update().clone();
         self.say(&observed, None);
@@ -248,37 +243,6 @@ impl Turn {
         };
         if let Err(error) = self.member.memory.note_reached(reached) {
             warn!(reason = %chain(&error), "how far the log reaches is not noted");
-        }
-    }
-
-    /// PostgreSQL runs and does not answer: it starts, stops or hangs. A
-    /// standby that should not be what it was started as is stopped after a
-    /// while. It may wait for good: for an upstream that is gone and that alone
-    /// could make it consistent.
-    async fn wait_for_an_answer(&mut self) -> Duration {
-        self.say_busy("starting or stopping");
-        let now = clock::boottime();
-        let since = *self.unanswered.get_or_insert(now);
-        let directive = self.directive.borrow_and_update().clone();
-        let mine = |it: &Directive| it.incarnation == self.member.memory.incarnation();
-        let Some(directive) = directive.filter(mine) else {
-            return WATCHFUL * 2;
-        };
-        if self.starves(now, &directive).await {
-            return self.give_up(&directive).await;
-        }
-        let is_deaf = now.saturating_sub(since) > DEAF;
-        if !is_deaf || !self.member.is_standby_of_another(&directive.instruction) {
-            return WATCHFUL * 2;
-        }
-        match self.admit(&directive.instruction) {
-            Ok(true) => {
-                let unknown = Observed::unknown();
-                self.do_step(Step::StopImmediate, &directive, &unknown)
-                    .await
-            }
-            Ok(false) => WATCHFUL * 2,
-            Err(error) => self.fail(Step::Nothing, &error),
         }
     }
 

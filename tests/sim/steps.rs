@@ -92,9 +92,9 @@ impl World {
         let (Some(act), Some(news)) = (&agent.act, &agent.directive) else {
             return;
         };
-        let obeyed = promise::admit(agent.memory.promised, &news.instruction).is_ok();
-        let mine = news.incarnation == act.directive.incarnation;
-        if mine && obeyed && differs(&news.instruction, &act.directive.instruction) {
+        let (promised, current) = (agent.memory.promised, &act.directive);
+        let mine = news.incarnation == current.incarnation;
+        if mine && promise::interrupts(promised, &news.instruction, &current.instruction) {
             agent.act = None;
             agent.forget();
             self.wake_agent(member, 0);
@@ -332,19 +332,5 @@ impl World {
         Incarnation(uuid::Uuid::from_u128(
             u128::from(high) << 64 | u128::from(low),
         ))
-    }
-}
-
-/// What interrupts a step, as `src/agent/run/interrupt.rs` has it.
-fn differs(news: &Instruction, current: &Instruction) -> bool {
-    match (news, current) {
-        (Instruction::Hold, _) => false,
-        (Instruction::Standby(news), Instruction::Standby(current)) => {
-            (news.epoch, news.upstream.incarnation) != (current.epoch, current.upstream.incarnation)
-        }
-        (Instruction::Primary(news), Instruction::Primary(current)) => {
-            news.order.epoch != current.order.epoch
-        }
-        (news, current) => news != current,
     }
 }
