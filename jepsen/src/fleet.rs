@@ -320,7 +320,7 @@ impl Fleet {
         &self,
         what: &str,
         limit: Duration,
-        seen: impl Fn() -> bool,
+        mut seen: impl FnMut() -> bool,
     ) -> anyhow::Result<()> {
         let began = clock::now();
         while !seen() {

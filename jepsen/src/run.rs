@@ -190,7 +190,14 @@ fn drive(
     let [clients, observer] = hosts;
     let (clients, observer) = (clients?, observer?);
     let stop = CancellationToken::new();
-    let working = start_workloads(plan, fleet, recorder, &stop, [&clients, &observer]);
+    let ground = Ground {
+        targets: fleet.targets(),
+        recorder: recorder.clone(),
+        seed: plan.fleet.seed,
+        operator: Arc::default(),
+        stop: stop.clone(),
+    };
+    let working = start_workloads(plan, &ground, [&clients, &observer]);
     recorder.note(|history, now| history.phases.load = now);
     tell(&format!("{} workloads at work", plan.workloads.len()));
     thread::sleep(CALM);
@@ -199,7 +206,7 @@ fn drive(
         seen_calm > 0,
         "the workloads get no answer before any fault"
     );
-    strike(plan, fleet, recorder, tell);
+    strike(plan, fleet, &ground, tell);
     fleet.network.heal_all();
     fleet
         .places
@@ -221,12 +228,9 @@ fn drive(
 
 fn start_workloads(
     plan: &Plan,
-    fleet: &Fleet,
-    recorder: &Recorder,
-    stop: &CancellationToken,
+    ground: &Ground,
     [clients, observer]: [&Runtime; 2],
 ) -> Vec<JoinHandle<anyhow::Result<()>>> {
-    let targets = fleet.targets();
     let started = crate::workload::all().into_iter().filter(|workload| {
         let wanted = plan.workloads.iter();
         wanted
@@ -240,12 +244,7 @@ fn start_workloads(
             } else {
                 clients
             };
-            let ground = Ground {
-                targets: targets.clone(),
-                recorder: recorder.clone(),
-                seed: plan.fleet.seed,
-                stop: stop.clone(),
-            };
+            let ground = ground.clone();
             host.spawn(async move {
                 let name = workload.name();
                 workload.run(ground).await.with_context(|| name)
@@ -255,12 +254,14 @@ fn start_workloads(
 }
 
 /// Faults, until the run's time is over.
-fn strike(plan: &Plan, fleet: &Arc<Fleet>, recorder: &Recorder, tell: &(dyn Fn(&str) + Sync)) {
+fn strike(plan: &Plan, fleet: &Arc<Fleet>, ground: &Ground, tell: &(dyn Fn(&str) + Sync)) {
     let stop = CancellationToken::new();
+    let recorder = &ground.recorder;
     recorder.note(|history, now| history.phases.faults = now);
     let field = Field {
         fleet: Arc::clone(fleet),
         recorder: recorder.clone(),
+        operator: Arc::clone(&ground.operator),
         stop: stop.clone(),
     };
     let mut random = plan.fleet.seed.stream("nemeses");

@@ -16,9 +16,11 @@ mod rows;
 mod watch;
 mod writes;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use async_trait::async_trait;
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{history::Recorder, seed::Seed, targets::Targets};
@@ -29,6 +31,8 @@ pub struct Ground {
     pub targets: Targets,
     pub recorder: Recorder,
     pub seed: Seed,
+    /// Held by whoever acts as the operator: one at a time.
+    pub operator: Arc<Mutex<()>>,
     /// Cancelled when the workload is to end.
     pub stop: CancellationToken,
 }

@@ -5,6 +5,7 @@
 
 use std::{fs, time::Duration};
 
+use anyhow::Context as _;
 use fastrand::Rng;
 
 use super::{Field, Nemesis};
@@ -34,15 +35,17 @@ impl Nemesis for AheadOfTheFork {
     }
 
     fn strike(&self, field: &Field, random: &mut Rng) -> anyhow::Result<()> {
+        // An operator who changes the sync set himself would undo this one.
+        let Some(_hands) = field.operate() else {
+            return Ok(());
+        };
         let Some(first) = field.primary() else {
             return Ok(());
         };
-        let others: Vec<&Place> = field
-            .fleet
-            .members()
-            .filter(|it| it.index != first.index)
-            .collect();
-        let [waited_for, ahead] = others[..] else {
+        let others = field.fleet.members().filter(|it| it.index != first.index);
+        // The first of all cannot be the only one: it could not wait for itself.
+        let others: Vec<&Place> = others.collect();
+        let [ahead, waited_for] = others[..] else {
             return Ok(());
         };
         let what = format!(
@@ -50,24 +53,24 @@ impl Nemesis for AheadOfTheFork {
             waited_for.region, ahead.region, first.region
         );
         let stroke = field.stroke(self.name(), what, &others);
-        apply(field, Some(waited_for))?;
-        let set = format!("ANY 1 ({})", waited_for.region);
-        let only = field.wait(PATIENCE, || {
-            let group = field.fleet.group();
-            group.is_ok_and(|group| {
-                group["sync"]
-                    .as_array()
-                    .is_some_and(|it| *it == [set.as_str()])
-            })
-        });
-        let done = match only {
+        let asked = apply(field, Some(waited_for));
+        let done = match asked.is_ok() && is_waited_for_alone(field, waited_for) {
             true => self.get_ahead(field, random, [first, waited_for, ahead], &stroke),
-            false => Ok(()),
+            false => asked,
         };
         field.fleet.network.heal_all();
-        apply(field, None)?;
-        done
+        let restored = apply(field, None);
+        done.and(restored)
     }
+}
+
+fn is_waited_for_alone(field: &Field, place: &Place) -> bool {
+    let set = format!("ANY 1 ({})", place.region);
+    field.wait(PATIENCE, || {
+        let group = field.fleet.group();
+        let sync = group.as_ref().ok().and_then(|it| it["sync"].as_array());
+        sync.is_some_and(|it| *it == [set.as_str()])
+    })
 }
 
 impl AheadOfTheFork {
@@ -79,29 +82,28 @@ impl AheadOfTheFork {
         stroke: &super::field::Stroke,
     ) -> anyhow::Result<()> {
         let (fleet, epoch) = (&field.fleet, field.epoch());
+        let deadline = clock::now() + KILL;
         let network = &fleet.network;
-        network.cut(first.region, waited_for.region)?;
+        let mut done: Vec<anyhow::Result<()>> = Vec::new();
+        // The failover is not told of what it has.
+        fleet.hold(ahead, Service::Agent);
+        let agent = fleet.processes(ahead).kill(&[Kind::Agent], deadline);
+        done.push(agent.map(|_| ()).context("kill the agent"));
+        let cut = network.cut(first.region, waited_for.region);
+        done.push(cut.context("cut"));
         // Writes wait now, and lie in the log of the one that is not waited for.
         field.hold(random, 1.0..2.0);
-        for other in [first, waited_for] {
-            network.cut(ahead.region, other.region)?;
-            network.cut(other.region, ahead.region)?;
-        }
-        // Its node stays: without it there were no quorum.
-        fleet.hold(first, Service::Agent);
-        let member = [Kind::Agent, Kind::Fuse, Kind::Postgres, Kind::Tool];
-        let killed = fleet.processes(first).kill(&member, clock::now() + KILL);
-        network.heal(first.region, waited_for.region)?;
-        // Unsealed: the only one that it could wait for is cut off.
+        done.push(fleet.kill_region(first).map(|_| ()));
+        // Cut until then: the kernel would still send what the dead had written.
         if field.wait(PATIENCE, || field.granted_after(epoch).is_some()) {
             stroke.effect(format!("{} was promoted", waited_for.region));
         }
-        for other in [first, waited_for] {
-            network.heal(ahead.region, other.region)?;
-            network.heal(other.region, ahead.region)?;
-        }
+        let healed = network.heal(first.region, waited_for.region);
+        done.push(healed.context("heal"));
+        fleet.release(first, Service::Server);
+        fleet.release(ahead, Service::Agent);
         // Whoever is left has to be waited for: the one that was is primary now.
-        apply(field, None)?;
+        done.push(apply(field, None));
         let what = format!("the member {} is down, all else is well", first.region);
         let one_lost = field.stroke(MEMBER_LOST, what, &[first]);
         one_lost.effect("it is gone");
@@ -110,25 +112,30 @@ impl AheadOfTheFork {
         field.wait(bound, || field.acknowledged_since(since));
         drop(one_lost);
         field.hold(random, 0.5..3.0);
-        let lost = fleet.kill_region(waited_for);
+        done.push(fleet.kill_region(waited_for).map(|_| ()));
         field.hold(random, 0.5..1.5);
         fleet.release(first, Service::Agent);
         field.hold(random, 3.0..6.0);
         fleet.release_region(waited_for);
-        killed?;
-        lost?;
-        Ok(())
+        done.into_iter().collect()
     }
 }
 
 /// The group's file again, with this standby as the only one waited for.
+///
+/// # Errors
+/// What the last try was answered.
 fn apply(field: &Field, only: Option<&Place>) -> anyhow::Result<()> {
     let text = fs::read_to_string(field.fleet.group_file())?;
     let sync = only.map(|it| format!("[sync]\nk = 1\nmembers = [\"{}\"]\n", it.region));
     let file = field.fleet.group_file().with_extension("changed.toml");
     fs::write(&file, text + &sync.unwrap_or_default())?;
     let path = file.display().to_string();
-    let applied = || field.fleet.ctl(&["group", "apply", "-f", &path]).is_ok();
+    let mut answer = Ok(serde_json::Value::Null);
+    let applied = || {
+        answer = field.fleet.ctl(&["group", "apply", "-f", &path]);
+        answer.is_ok()
+    };
     let _given_up = field.fleet.wait_for(GROUP, PATIENCE, applied);
-    Ok(())
+    answer.map(|_| ())
 }

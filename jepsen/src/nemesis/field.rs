@@ -3,6 +3,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use fastrand::Rng;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,11 +14,15 @@ use crate::{
 };
 
 const LOOK: Duration = Duration::from_millis(20);
+/// An operator's command takes less, and a pause with its resumption too.
+const OPERATOR: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct Field {
     pub fleet: Arc<Fleet>,
     pub recorder: Recorder,
+    /// Held by whoever acts as the operator: one at a time.
+    pub operator: Arc<Mutex<()>>,
     /// Cancelled when all faults are to be taken back.
     pub stop: CancellationToken,
 }
@@ -68,6 +73,21 @@ impl Field {
         let span = seconds.end - seconds.start;
         let time = Duration::from_secs_f64(seconds.start + random.f64() * span);
         self.wait(time, || false);
+    }
+
+    /// Acts as the operator until what is returned is dropped. None: somebody
+    /// else does, and goes on doing so.
+    pub fn operate(&self) -> Option<OwnedMutexGuard<()>> {
+        let mut held = None;
+        let began = clock::now();
+        while clock::now().saturating_sub(began) < OPERATOR && !self.stop.is_cancelled() {
+            held = Arc::clone(&self.operator).try_lock_owned().ok();
+            if held.is_some() {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        held
     }
 
     /// Waits for `time`, until `seen`, or until faults have to be taken back.

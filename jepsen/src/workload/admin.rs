@@ -5,12 +5,12 @@
 
 mod task;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
 use async_trait::async_trait;
 use primacy_proto::v1::{Group, GroupSpec};
-use tokio::time;
+use tokio::{sync::Mutex, time};
 
 use self::task::Task;
 use super::{
@@ -59,6 +59,7 @@ impl Workload for Admin {
             process: Process::new(&ground.recorder, "admin"),
             pace: Pace::new(rng, ground.stop.clone()),
             nodes,
+            hands: ground.operator,
         };
         let Some(spec) = operator.found().await else {
             return Ok(());
@@ -72,6 +73,8 @@ struct Operator {
     process: Process,
     pace: Pace,
     nodes: Nodes,
+    /// Others may want to be the operator for a while.
+    hands: Arc<Mutex<()>>,
 }
 
 impl Operator {
@@ -90,6 +93,7 @@ impl Operator {
 
     async fn work(&mut self, found: &GroupSpec) {
         while self.pace.wait(PACE).await {
+            let _hands = Arc::clone(&self.hands).lock_owned().await;
             let task = Task::draw(self.pace.rng(), found);
             let pauses = task == Task::Pause;
             self.perform(task).await;
@@ -109,6 +113,7 @@ impl Operator {
 
     /// Looks and puts right, until there is nothing to put right.
     async fn restore(&mut self, found: &GroupSpec) -> anyhow::Result<()> {
+        let _hands = Arc::clone(&self.hands).lock_owned().await;
         let until = clock::now() + RESTORE;
         let mut last = String::new();
         while clock::now() < until {

@@ -54,6 +54,7 @@ async fn a_fleet_that_runs_answers_every_workload() {
     let set = |name| env::var(name).unwrap_or_else(|_| panic!("set {name}"));
     let recorder = Recorder::new();
     let ground = Ground {
+        operator: std::sync::Arc::default(),
         targets: targets(set("JEPSEN_BASE").parse().unwrap(), set("JEPSEN_PASSWORD")),
         recorder: recorder.clone(),
         seed: Seed(env::var("JEPSEN_SEED").map_or(1, |seed| seed.parse().unwrap())),
