@@ -58,7 +58,7 @@ impl Leader {
         Arc::new(Self {
             quorum,
             agents,
-            elapsed: clock::Elapsed::start(),
+            elapsed: clock::Elapsed::start(clock::reading()),
             lessor: Mutex::default(),
             blocked: Mutex::default(),
         })
@@ -112,8 +112,8 @@ impl Leader {
         let mut reported = self.agents.changed();
         let mut reconciler = Reconciler::default();
         let mut operations = Operations::default();
-        reconciler.take_office(self.elapsed.least());
-        lock(&self.lessor).take_office(self.elapsed.least(), &published.borrow());
+        reconciler.take_office(self.now());
+        lock(&self.lessor).take_office(self.now(), &published.borrow());
         while self.leads(term) {
             let state = Arc::clone(&published.borrow_and_update());
             reported.borrow_and_update();
@@ -126,13 +126,18 @@ impl Leader {
             tokio::select! {
                 _ = published.changed() => {}
                 _ = reported.changed() => {}
-                Some(request) = requests.recv() => operations.begin(request, self.elapsed.least()),
+                Some(request) = requests.recv() => operations.begin(request, self.now()),
                 () = time::sleep(TICK) => {}
             }
         }
         operations.abandon(self.quorum.leadership().borrow().leader);
         lock(&self.blocked).clear();
         info!(term, "this node leads no more");
+    }
+
+    /// The smaller of the two clocks: what a leader counts deadlines by.
+    fn now(&self) -> Duration {
+        self.elapsed.least(clock::reading())
     }
 
     fn leads(&self, term: u64) -> bool {
@@ -148,7 +153,7 @@ impl Leader {
         reconciler: &mut Reconciler,
         operations: &mut Operations,
     ) -> bool {
-        let now = self.elapsed.least();
+        let now = self.now();
         let views = self.agents.views();
         let mut commands = self.expiries(now, state);
         reconciler.retain(state);

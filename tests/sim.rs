@@ -45,6 +45,11 @@ mod domain;
 #[path = "../src/control/mod.rs"]
 mod control;
 
+#[path = "../src/clock"]
+mod clock {
+    pub mod elapsed;
+}
+
 #[path = "../src/agent"]
 mod agent {
     pub mod holder;

@@ -86,7 +86,7 @@ impl Sessions {
                 said: said.subscribe(),
                 direct: Arc::clone(&direct),
                 acknowledge: acknowledge.clone(),
-                elapsed: clock::Elapsed::start(),
+                elapsed: clock::Elapsed::start(clock::reading()),
                 sequence: 0,
                 renewals: Vec::new(),
             };
@@ -259,7 +259,7 @@ impl NodeStream {
     /// the quorum.
     fn renewal(&mut self, asked: Option<(Epoch, bool)>) -> Option<proto::Renewal> {
         let (epoch, hard) = asked?;
-        let sent = self.elapsed.greatest();
+        let sent = self.elapsed.greatest(clock::reading());
         let recent = |(_, last): &(u64, Renewal)| {
             last.epoch == epoch && last.hard == hard && sent.saturating_sub(last.sent) < RENEW
         };

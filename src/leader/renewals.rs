@@ -29,7 +29,7 @@ pub(super) async fn keep(
             () = shutdown.cancelled() => return,
         }
         // The smaller of the two clocks, read before the round is begun.
-        let receipt = leader.elapsed.least();
+        let receipt = leader.now();
         let Leadership { ready, term, .. } = *leader.quorum.leadership().borrow();
         // A read index of a successor's would be had just as well.
         if ready && leader.quorum.read_index().await.is_ok() && leader.leads(term) {

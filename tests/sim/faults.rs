@@ -131,13 +131,13 @@ impl World {
         self.note(format!("{process:?} starts again"));
         match process {
             Process::Node(node) => {
-                let elapsed = Elapsed::start(&self.clocks[node], self.now);
+                let elapsed = Elapsed::start(self.clocks[node].reading(self.now));
                 self.nodes[node] = self.nodes[node].reborn(elapsed);
                 self.start_node(node);
             }
             Process::Agent(member) => {
                 let clocks = &self.clocks[self.host_of(process)];
-                let elapsed = Elapsed::start(clocks, self.now);
+                let elapsed = Elapsed::start(clocks.reading(self.now));
                 let agent = &mut self.members[member].agent;
                 *agent = Agent::new(agent.disk.clone(), self.plan.nodes, elapsed);
                 self.promised_now(member);

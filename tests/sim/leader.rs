@@ -83,7 +83,9 @@ impl World {
     }
 
     fn take_office(&mut self, node: usize, term: u64) {
-        let now = self.nodes[node].elapsed.least(&self.clocks[node], self.now);
+        let now = self.nodes[node]
+            .elapsed
+            .least(self.clocks[node].reading(self.now));
         let mut office = Office {
             term,
             reconciler: Reconciler::default(),
@@ -149,7 +151,9 @@ impl World {
             let spec = self.plan.spec.clone();
             return vec![self.command(node, Change::ApplyGroup { spec })];
         };
-        let now = self.nodes[node].elapsed.least(&self.clocks[node], self.now);
+        let now = self.nodes[node]
+            .elapsed
+            .least(self.clocks[node].reading(self.now));
         let seen = self.seen_by(node);
         let views: Vec<View<'_>> = seen.iter().map(Seen::view).collect();
         let mut commands = self.expiries(node, now, &state, office);

@@ -104,12 +104,13 @@ impl World {
     fn put_off_election(&mut self, node: usize) {
         let spread = Duration::from_millis(self.rng.below(600));
         let this = &mut self.nodes[node];
-        this.election_due = this.elapsed.least(&self.clocks[node], self.now) + ELECTION + spread;
+        this.election_due =
+            this.elapsed.least(self.clocks[node].reading(self.now)) + ELECTION + spread;
     }
 
     pub fn node_tick(&mut self, node: usize) {
         let this = &mut self.nodes[node];
-        let now = this.elapsed.least(&self.clocks[node], self.now);
+        let now = this.elapsed.least(self.clocks[node].reading(self.now));
         if this.raft.is_leader() {
             if now >= this.heartbeat_due {
                 this.heartbeat_due = now + HEARTBEAT;
@@ -133,7 +134,7 @@ impl World {
 
     pub fn raft_message(&mut self, node: usize, from: usize, message: Message) {
         let this = &mut self.nodes[node];
-        this.contact[from] = this.elapsed.least(&self.clocks[node], self.now);
+        this.contact[from] = this.elapsed.least(self.clocks[node].reading(self.now));
         this.raft.heard = false;
         this.raft.take(from, message);
         if this.raft.heard {

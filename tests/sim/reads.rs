@@ -87,7 +87,7 @@ impl World {
         if !this.reads.renewals.is_empty() {
             askers.push(Asker::Renewals);
             this.reads.batch = std::mem::take(&mut this.reads.renewals);
-            this.reads.receipt = this.elapsed.least(&self.clocks[node], self.now);
+            this.reads.receipt = this.elapsed.least(self.clocks[node].reading(self.now));
         }
         if askers.is_empty() {
             return;

@@ -78,8 +78,9 @@ impl World {
     fn send_report(&mut self, member: usize, node: usize, whole: bool) {
         let now = self.now;
         let clocks = &self.clocks[self.host_of(Process::Agent(member))];
-        let (boottime, asked) = (clocks.boottime(now), self.members[member].agent.renew);
-        let sent = self.members[member].agent.elapsed.greatest(clocks, now);
+        let (boottime, reading) = (clocks.boottime(now), clocks.reading(now));
+        let asked = self.members[member].agent.renew;
+        let sent = self.members[member].agent.elapsed.greatest(reading);
         let agent = &mut self.members[member].agent;
         let said = agent.said.clone();
         let link = &mut agent.streams[node];

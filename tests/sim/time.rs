@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+pub use crate::clock::elapsed::Elapsed;
+use crate::clock::elapsed::Reading;
+
 use super::rng::Rng;
 
 /// True time in microseconds since the world began.
@@ -27,10 +30,10 @@ pub struct Clocks {
 
 /// What a host's two clocks may do, of which `Elapsed` makes the best.
 ///
-/// It compares what passed since the process began, not since the lease was
-/// asked for: once the two have drawn apart, a jump of the one behind counts
-/// for as much as they are apart. So a clock jumps only beside one that it
-/// never drew apart from, unless a test wants to see that.
+/// Whoever waits compares what passed in all: once the two have drawn apart, a
+/// jump of the one behind counts for as much as they are apart. The system's
+/// clocks jump for a suspension only, in which that time did pass. So a clock
+/// jumps here only beside one that it never drew apart from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
     DrawsApart,
@@ -101,6 +104,14 @@ impl Clocks {
         Duration::from_micros(self.boottime.read(now))
     }
 
+    /// What both clocks of the host show.
+    pub fn reading(&self, now: At) -> Reading {
+        Reading {
+            boottime: self.boottime(now),
+            monotonic_raw: Duration::from_micros(self.raw.read(now)),
+        }
+    }
+
     pub fn wall_ms(&self, now: At) -> u64 {
         self.wall_ms + now / MS
     }
@@ -119,38 +130,5 @@ impl Clocks {
         };
         clock.set(now, ahead, clock.rate);
         format!("{:?} by {} s", self.habit, ahead / SECOND)
-    }
-}
-
-/// Time since a process began, by both of its host's clocks.
-#[derive(Debug, Clone)]
-pub struct Elapsed {
-    boottime: At,
-    raw: At,
-}
-
-impl Elapsed {
-    pub fn start(clocks: &Clocks, now: At) -> Self {
-        Self {
-            boottime: clocks.boottime.read(now),
-            raw: clocks.raw.read(now),
-        }
-    }
-
-    /// For whoever waits for a right of another to end.
-    pub fn least(&self, clocks: &Clocks, now: At) -> Duration {
-        let (boot, raw) = self.both(clocks, now);
-        Duration::from_micros(boot.min(raw))
-    }
-
-    /// For whoever holds a right.
-    pub fn greatest(&self, clocks: &Clocks, now: At) -> Duration {
-        let (boot, raw) = self.both(clocks, now);
-        Duration::from_micros(boot.max(raw))
-    }
-
-    fn both(&self, clocks: &Clocks, now: At) -> (At, At) {
-        let boot = clocks.boottime.read(now).saturating_sub(self.boottime);
-        (boot, clocks.raw.read(now).saturating_sub(self.raw))
     }
 }

@@ -70,8 +70,8 @@ impl World {
         }
         let hosts = plan.nodes + plan.members + plan.clients;
         let clocks: Vec<_> = (0..hosts).map(|_| Clocks::new(&mut rng)).collect();
-        let node = |number| {
-            let elapsed = Elapsed::start(&clocks[number], 0);
+        let node = |number: usize| {
+            let elapsed = Elapsed::start(clocks[number].reading(0));
             Node::new(number, plan.nodes, Hard::default(), elapsed)
         };
         let nodes = (0..plan.nodes).map(node).collect();
@@ -101,7 +101,8 @@ impl World {
     fn populate(&mut self) {
         for member in 0..self.plan.members {
             let incarnation = self.new_incarnation();
-            let elapsed = Elapsed::start(&self.clocks[self.host_of(Process::Agent(member))], 0);
+            let elapsed =
+                Elapsed::start(self.clocks[self.host_of(Process::Agent(member))].reading(0));
             let (promised, following) = (Promised::default(), None);
             let memory = Memory {
                 incarnation,

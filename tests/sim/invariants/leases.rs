@@ -8,7 +8,8 @@ impl World {
     pub fn judge_expiry(&mut self, holder: usize, epoch: Epoch) {
         let agent = &self.members[holder].agent;
         let clocks = &self.clocks[self.host_of(Process::Agent(holder))];
-        let now = agent.elapsed.greatest(clocks, self.now);
+        // Of a copy: to be looked at changes nothing for the agent.
+        let now = agent.elapsed.clone().greatest(clocks.reading(self.now));
         let verdict = match agent.holder.until(epoch) {
             Some(until) if until > now && self.is_alive(Process::Agent(holder)) => Err(format!(
                 "the lease of epoch {epoch} expired; member {holder} trusts it for another {:?}",
