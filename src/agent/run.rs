@@ -4,6 +4,7 @@
 //! out again, so a crash at any point costs only time.
 
 mod beside;
+mod failing;
 mod interrupt;
 mod silent;
 
@@ -25,7 +26,11 @@ use crate::{
     postgres,
 };
 
-use self::{interrupt::superseded, silent::Silence};
+use self::{
+    failing::{Failing, RETRY_FIRST, RETRY_MOST},
+    interrupt::superseded,
+    silent::{Hunger, Silence, starved},
+};
 use super::{
     act::{self, ActError},
     chain,
@@ -44,10 +49,7 @@ const WATCHFUL: Duration = Duration::from_millis(5);
 /// After this much watching without news the looks become rarer.
 const ALERT: Duration = Duration::from_secs(5);
 const WEARY: Duration = Duration::from_millis(50);
-/// Pauses after a step that failed, doubling.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MOST: Duration = Duration::from_secs(5);
-/// The most for one that waits for somebody else.
+/// The longest pause of a step that waits for somebody else.
 const WAIT_MOST: Duration = Duration::from_millis(500);
 /// Stands in for the TTL until a first renewal told it.
 const UNRENEWED: Duration = Duration::from_secs(10);
@@ -97,7 +99,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ag
         member,
         prepared: false,
         noted: Duration::ZERO,
-        failing: None,
+        failing: Failing::default(),
         lonely: None,
         silence: None,
         stirred: clock::boottime(),
@@ -137,8 +139,7 @@ struct Turn {
     noted: Duration,
     /// Asks the sync set for a sign of life while no node renews the lease.
     lonely: Option<JoinHandle<bool>>,
-    /// The step that failed last, and until when it is left alone.
-    failing: Option<Failing>,
+    failing: Failing,
     /// A PostgreSQL that runs does not answer.
     silence: Option<Silence>,
     /// When something last changed.
@@ -147,10 +148,13 @@ struct Turn {
     heartbeats: Heartbeats,
 }
 
-struct Failing {
-    step: Step,
-    pause: Duration,
-    until: Duration,
+/// How a step ended.
+enum Acted {
+    Done(Result<(), ActError>),
+    /// Another instruction came.
+    Superseded,
+    /// The standby that it started waits for log that nobody has.
+    Starved(Hunger),
 }
 
 /// When a quorum node last renewed the lease of a primary, and its TTL.
@@ -304,16 +308,12 @@ impl Turn {
         directive: &Directive,
         observed: &Observed,
     ) -> Duration {
-        let failed = self.failing.as_ref().filter(|failing| failing.step == step);
-        let is_first = failed.is_none();
-        let pause = failed.map_or(RETRY_FIRST, |failing| (failing.pause * 2).min(RETRY_MOST));
-        if let Some(rest) = failed.map(|f| f.until.saturating_sub(clock::boottime()))
-            && !rest.is_zero()
-        {
+        let rest = self.failing.rest(&step, clock::boottime());
+        if !rest.is_zero() {
             return rest.min(CALM);
         }
         if step == Step::Nothing {
-            if self.failing.take().is_some() {
+            if self.failing.forget() {
                 self.member.trouble = None;
             }
             self.admit_peers(&directive.instruction, observed).await;
@@ -321,7 +321,7 @@ impl Turn {
         }
         if let Some(what) = act::describe(&step) {
             self.say(observed, Some(what));
-            if is_first {
+            if !self.failing.is(&step) {
                 info!(?step, "{what}");
             }
         } else {
@@ -329,44 +329,38 @@ impl Turn {
         }
         self.stirred = clock::boottime();
         match self.act(step.clone(), directive, observed).await {
-            Some(Ok(())) => {
-                // What only prepares the step that fails does not mend it: its
-                // pause goes on growing.
-                if self.failing.as_ref().is_none_or(|it| it.step == step) {
-                    (self.failing, self.member.trouble) = (None, None);
+            Acted::Done(Ok(())) => {
+                if self.failing.is_mended_by(&step) {
+                    self.member.trouble = None;
                 }
                 Duration::ZERO
             }
-            Some(Err(error)) => {
-                let pause = match error {
-                    ActError::Waiting(_) => pause.min(WAIT_MOST),
-                    _ => pause,
+            Acted::Done(Err(error)) => {
+                let most = match error {
+                    ActError::Waiting(_) => WAIT_MOST,
+                    _ => RETRY_MOST,
                 };
+                let now = clock::boottime();
+                let pause = self.failing.note(step.clone(), now, most);
                 // The first failure may be somebody else's restart.
                 if pause > RETRY_FIRST {
                     self.complain(&error);
                 } else {
                     info!(?step, reason = %chain(&error), "a step is tried again");
                 }
-                self.failing = Some(Failing {
-                    step,
-                    pause,
-                    until: clock::boottime() + pause,
-                });
                 pause
             }
-            // Another instruction came; what was begun is looked at again.
-            None => Duration::ZERO,
+            // What was begun is looked at again.
+            Acted::Superseded => Duration::ZERO,
+            Acted::Starved(hunger) => {
+                self.fall_silent(hunger);
+                Duration::ZERO
+            }
         }
     }
 
-    /// Does a step unless another instruction makes it pointless. `None`: it did.
-    async fn act(
-        &mut self,
-        step: Step,
-        directive: &Directive,
-        observed: &Observed,
-    ) -> Option<Result<(), ActError>> {
+    /// Does a step unless it becomes pointless.
+    async fn act(&mut self, step: Step, directive: &Directive, observed: &Observed) -> Acted {
         let sessions = &self.sessions;
         let mut progress = |member: &Member, doing: String| {
             let report = member.report(observed, Some(Postgres::Busy { doing }));
@@ -377,13 +371,20 @@ impl Turn {
             directive.clone(),
             self.member.memory.promised(),
         );
-        tokio::select! {
-            done = self.member.act(step, &directive.instruction, &mut progress) => Some(done),
-            () = superseded => {
-                self.member.forget();
-                None
+        let starved = starved(
+            self.member.postgres.clone(),
+            step.clone(),
+            directive.instruction.clone(),
+        );
+        let acted = tokio::select! {
+            done = self.member.act(step, &directive.instruction, &mut progress) => {
+                return Acted::Done(done);
             }
-        }
+            () = superseded => Acted::Superseded,
+            hunger = starved => Acted::Starved(hunger),
+        };
+        self.member.forget();
+        acted
     }
 
     /// Roles and slots of members that came since the promotion.
@@ -448,8 +449,8 @@ impl Turn {
 
     fn fail(&mut self, step: Step, error: &ActError) -> Duration {
         self.complain(error);
-        let (pause, until) = (RETRY_MOST, clock::boottime() + RETRY_MOST);
-        self.failing = Some(Failing { step, pause, until });
+        self.failing
+            .leave_alone(step, clock::boottime(), RETRY_MOST);
         RETRY_MOST
     }
 

@@ -58,16 +58,28 @@ pub(super) fn signal_all(postmaster: u32) {
     of_kind(&children(postmaster), Child::Receiver).for_each(terminate);
 }
 
-/// Whether recovery waits for log that nobody sends: a receiver that streams
-/// says so in its title, and one that is refused ends at once.
-pub(super) fn waits_for_nobody(postmaster: u32) -> bool {
+/// What recovery waits for, in the words of its title, while nothing brings it:
+/// no receiver streams, no archive is read, and it sleeps.
+///
+/// It is `waiting for` a segment that is not there, and `recovering` one that is
+/// there in part. A receiver that streams says so, one that is refused ends.
+pub(super) fn waits_in_vain_for(postmaster: u32) -> Option<String> {
     let pids = crate::fuse::children(postmaster).unwrap_or_default();
-    let titles: Vec<_> = pids.into_iter().map(title).collect();
-    let shows = |part: &[u8]| {
-        let has = |title: &Vec<u8>| title.windows(part.len()).any(|it| it == part);
-        titles.iter().any(has)
-    };
-    shows(b" startup waiting for ") && !shows(b"walreceiver streaming")
+    let words = |pid| (pid, String::from_utf8_lossy(&title(pid)).into_owned());
+    let children: Vec<(u32, String)> = pids.into_iter().map(words).collect();
+    let shows = |part: &str| children.iter().find(|(_, title)| title.contains(part));
+    if shows("walreceiver streaming").is_some() {
+        return None;
+    }
+    let (recovery, title) = shows(" startup waiting for ").or(shows(" startup recovering "))?;
+    let reads_archive = crate::fuse::children(*recovery).is_ok_and(|them| !them.is_empty());
+    (is_asleep(*recovery) && !reads_archive).then(|| title.clone())
+}
+
+fn is_asleep(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
 }
 
 fn terminate(pid: u32) {

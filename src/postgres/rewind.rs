@@ -9,6 +9,7 @@ use super::{
     files::{self, Durability},
     follow::Upstream,
     instance::Instance,
+    lock_file::is_ready,
     passfile, receiver,
     server::LocalPostgres,
     settings, tool,
@@ -130,14 +131,17 @@ impl LocalPostgres {
         })
     }
 
-    /// Whether this standby, which is not consistent yet, waits for log that
-    /// its upstream does not send.
+    /// What a standby that is not consistent yet waits for, if its upstream does
+    /// not send it. Seen unchanged for a while, it will not come.
     ///
     /// # Errors
-    /// When the fuse cannot be asked.
-    pub async fn waits_for_nobody(&self) -> Result<bool> {
+    /// When the fuse cannot be asked, or postmaster.pid not be read.
+    pub async fn waits_in_vain_for(&self) -> Result<Option<String>> {
+        if is_ready(&self.instance.data)? {
+            return Ok(None);
+        }
         let postmaster = self.fuse.status().await?.pid;
-        Ok(postmaster.is_some_and(receiver::waits_for_nobody))
+        Ok(postmaster.and_then(receiver::waits_in_vain_for))
     }
 
     /// Gives the directory up for a wreck: only a base backup helps.

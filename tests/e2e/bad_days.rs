@@ -6,9 +6,13 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use primacy::demo::fleet::{Place, Service, wait_for};
+use primacy::{
+    demo::fleet::{Place, Service, wait_for},
+    domain::{Lsn, Position},
+};
 
 use crate::{
     adoption::plain_cluster,
@@ -107,6 +111,51 @@ async fn a_directory_that_cannot_be_looked_into_is_no_absent_one() {
     let whole = scene.whole().await;
     let member = whole.members.iter().find(|it| it.name == name).unwrap();
     assert_eq!(member.incarnation, known.incarnation, "it was cloned");
+    scene.end().await;
+}
+
+/// Writes a good deal of log, and waits until a member's agent has noted that
+/// it has it.
+async fn fill(scene: &Scene, index: usize) {
+    let primary = scene.primary().await;
+    let sql = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 4194304))";
+    let end = scene.fleet.superuser(primary, sql).unwrap();
+    let end: Lsn = end.parse().unwrap();
+    let noted = scene.fleet.places()[index].state().join("reached.json");
+    let has_it = || async {
+        let reached: Option<Position> = serde_json::from_slice(&fs::read(&noted)?)?;
+        Ok(reached.filter(|it| it.lsn >= end))
+    };
+    wait_for("the note of how far it got", PATIENCE, has_it)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_noticed_though_the_log_could_not_be_read_at_first() {
+    let mut scene = Scene::start(69).await;
+    let index = scene.elsewhere().await;
+    let name = scene.name(index);
+    let known = scene.member(&name, |it| it.receiving).await;
+    let place = scene.fleet.places()[index].clone();
+    let (data, backup) = (place.data(), place.dir.join("backup"));
+    scene.fleet.kill_region(index).unwrap();
+    let copied = Command::new("cp").arg("-a").args([&data, &backup]).status();
+    assert!(copied.unwrap().success());
+    scene.fleet.start_region(index).unwrap();
+    scene.whole().await;
+    fill(&scene, index).await;
+    scene.fleet.kill_region(index).unwrap();
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&backup, &data).unwrap();
+    let control = data.join("global/pg_control");
+    mode(&control, 0o000);
+    scene.fleet.start_region(index).unwrap();
+    scene.member(&name, |it| !it.trouble.is_empty()).await;
+    mode(&control, 0o600);
+    scene
+        .member(&name, |it| it.incarnation != known.incarnation)
+        .await;
     scene.end().await;
 }
 

@@ -155,6 +155,43 @@ async fn a_wiped_data_directory_is_cloned_as_a_new_incarnation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_waits_for_log_which_nobody_has_is_made_anew() {
+    let mut scene = Scene::start(55).await;
+    let (before, lost) = (scene.group().await, scene.primary().await);
+    let (copied, second) = ((lost + 1) % 3, (lost + 2) % 3);
+    scene.lead_from(second).await;
+    // One is away, to come back as a fresh copy: it has no log of before.
+    scene.fleet.kill(copied, Service::Agent).unwrap();
+    scene.fleet.kill_postgres(copied).unwrap();
+    let alone = [format!("ANY 1 ({})", scene.name(second))];
+    let waited_for = || async { Ok((scene.api.group().await?.sync == alone).then_some(())) };
+    wait_for("the set of one", PATIENCE, waited_for)
+        .await
+        .unwrap();
+    lose_with_unsent_log(&mut scene, lost).await;
+    let unsealed = scene.granted_after(before.epoch).await;
+    assert_eq!(unsealed.holder, scene.name(second));
+    for sql in ["SELECT pg_switch_wal()", "CHECKPOINT"].repeat(3) {
+        let some = "SELECT pg_logical_emit_message(false, 'w', 'beyond')";
+        scene.fleet.superuser(second, some).unwrap();
+        scene.fleet.superuser(second, sql).unwrap();
+    }
+    std::fs::remove_dir_all(scene.fleet.places()[copied].data()).unwrap();
+    scene.fleet.start(copied, Service::Agent).unwrap();
+    scene.epoch_after(before.epoch).await;
+    scene.api.switchover(&scene.name(copied)).await.unwrap();
+    let now = scene.epoch_after(unsealed.epoch).await;
+    assert_eq!(now.holder, scene.name(copied));
+    let member = now.members.iter().find(|it| it.name == before.holder);
+    let known = member.unwrap().incarnation.clone();
+    scene.fleet.start_region(lost).unwrap();
+    scene
+        .member(&before.holder, |it| it.incarnation != known)
+        .await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_switchover_to_a_region_takes_its_member() {
     let scene = Scene::start(54).await;
     let before = scene.group().await;

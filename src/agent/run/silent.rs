@@ -12,23 +12,27 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::{Turn, WATCHFUL};
 use crate::{
     agent::{knock::answers, observe::Observed, promise, reconcile::Step},
     clock,
-    domain::{Epoch, Incarnation, Instruction, Promised, Rejoin},
+    domain::{Epoch, Incarnation, Instruction, Promised, Rejoin, StandbyOrder},
     ports::Directive,
+    postgres::LocalPostgres,
 };
 
 /// A standby that should be another's is waited for this long to answer.
 const DEAF: Duration = Duration::from_secs(2);
-/// PostgreSQL asks its upstream again every 5 s (`wal_retrieve_retry_interval`),
-/// so this is three refusals.
+/// A receiver that is refused is started again ten times in a second
+/// (`wal_retrieve_retry_interval`); an upstream may be restarted meanwhile.
 const PATIENCE: Duration = Duration::from_secs(16);
 /// Between two looks at whether it starves: its upstream forks for each.
 const LOOK: Duration = Duration::from_secs(1);
+/// What was not looked at for this long may have been anything in between.
+const BLINK: Duration = Duration::from_secs(5);
 const PAUSE: Duration = WATCHFUL.saturating_mul(2);
 
 /// A silence that lasts, and what it was found to be.
@@ -37,11 +41,12 @@ pub(super) struct Silence {
     hunger: Hunger,
 }
 
-/// Since when it waits for log that its upstream does not send.
+/// Since when it waits for the same log, which its upstream does not send.
 #[derive(Default)]
-struct Hunger {
+pub(super) struct Hunger {
     looked: Option<Duration>,
-    since: Option<Duration>,
+    since: Duration,
+    awaited: Option<String>,
 }
 
 impl Hunger {
@@ -49,16 +54,52 @@ impl Hunger {
         self.looked.is_none_or(|at| now.saturating_sub(at) >= LOOK)
     }
 
-    /// Notes a look: whether each one, for long enough, found it hungry.
-    fn note(&mut self, now: Duration, hungry: bool) -> bool {
-        self.looked = Some(now);
-        if !hungry {
-            self.since = None;
-            return false;
+    /// Notes what it waits for now: whether each look, for long enough, found
+    /// it waiting for that.
+    fn note(&mut self, now: Duration, awaited: Option<String>) -> bool {
+        let blinked = |at| now.saturating_sub(at) > BLINK;
+        if self.looked.is_none_or(blinked) || awaited != self.awaited {
+            self.since = now;
         }
-        let since = *self.since.get_or_insert(now);
-        now.saturating_sub(since) >= PATIENCE
+        (self.looked, self.awaited) = (Some(now), awaited);
+        self.awaited.is_some() && now.saturating_sub(self.since) >= PATIENCE
     }
+}
+
+/// Returns once the standby that `step` starts has starved for long enough. Its
+/// start would be waited for much longer: recovery may be long.
+pub(super) async fn starved(
+    postgres: LocalPostgres,
+    step: Step,
+    instruction: Instruction,
+) -> Hunger {
+    let (Instruction::Standby(order), true) = (&instruction, starts_standby(&step)) else {
+        return futures::future::pending().await;
+    };
+    let mut hunger = Hunger::default();
+    loop {
+        sleep(LOOK).await;
+        let awaited = awaited(&postgres, order).await;
+        if hunger.note(clock::boottime(), awaited) {
+            return hunger;
+        }
+    }
+}
+
+fn starts_standby(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Follow | Step::StartFollowing | Step::Rewind { .. } | Step::Clone { .. }
+    )
+}
+
+/// What it waits for in vain, beside an upstream that answers.
+async fn awaited(postgres: &LocalPostgres, order: &StandbyOrder) -> Option<String> {
+    if order.rejoin != Rejoin::Rewind {
+        return None;
+    }
+    let awaited = postgres.waits_in_vain_for().await.ok()??;
+    answers(order.upstream.address).await.then_some(awaited)
 }
 
 /// Whether an instruction lets a member that follows `following` be made anew.
@@ -105,28 +146,29 @@ impl Turn {
         }
     }
 
-    /// Whether it has waited long enough, beside an upstream that answers.
+    /// It starved while its start was waited for.
+    pub(super) fn fall_silent(&mut self, hunger: Hunger) {
+        let since = hunger.since;
+        self.silence = Some(Silence { since, hunger });
+    }
+
+    /// Whether it has waited long enough for what does not come.
     async fn starves(&mut self, now: Duration, instruction: &Instruction) -> bool {
         let is_due = |it: &Silence| it.hunger.is_due(now);
         if !self.silence.as_ref().is_some_and(is_due) {
             return false;
         }
-        let hungry = self.is_hungry(instruction).await;
-        let silence = self.silence.as_mut();
-        silence.is_some_and(|it| it.hunger.note(now, hungry))
-    }
-
-    async fn is_hungry(&self, instruction: &Instruction) -> bool {
-        let (promised, following) = (
-            self.member.memory.promised(),
-            self.member.memory.following(),
-        );
-        let Instruction::Standby(order) = instruction else {
-            return false;
+        let (memory, postgres) = (&self.member.memory, &self.member.postgres);
+        let awaited = match instruction {
+            Instruction::Standby(order)
+                if may_be_given_up(memory.promised(), instruction, memory.following()) =>
+            {
+                awaited(postgres, order).await
+            }
+            _ => None,
         };
-        may_be_given_up(promised, instruction, following)
-            && matches!(self.member.postgres.waits_for_nobody().await, Ok(true))
-            && answers(order.upstream.address).await
+        let silence = self.silence.as_mut();
+        silence.is_some_and(|it| it.hunger.note(now, awaited))
     }
 
     /// Stops it; what is left is kept aside, and replaced by a base backup.
@@ -218,22 +260,38 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_look_that_finds_it_fed_starts_the_wait_anew() {
+    /// Whether a standby is taken to starve after these looks.
+    fn starves(looks: &[(u64, Option<&str>)]) -> bool {
         let mut hunger = Hunger::default();
-        let at = Duration::from_secs;
-        assert!(!hunger.note(at(0), true));
-        assert!(!hunger.note(at(15), false));
-        assert!(!hunger.note(at(16), true));
-        assert!(!hunger.note(at(31), true));
-        assert!(hunger.note(at(32), true));
+        let notes = looks.iter().map(|(at, awaited)| {
+            let awaited = awaited.map(str::to_owned);
+            hunger.note(Duration::from_secs(*at), awaited)
+        });
+        notes.last().unwrap_or_default()
+    }
+
+    #[test]
+    fn only_the_same_wait_at_every_look_for_long_enough_is_starving() {
+        let all = |until| (0..=until).map(|at| (at, Some("x")));
+        assert!(!starves(&all(15).collect::<Vec<_>>()));
+        assert!(starves(&all(16).collect::<Vec<_>>()));
+        for other in [None, Some("y")] {
+            let fed = |(at, awaited)| (at, if at == 9 { other } else { awaited });
+            assert!(!starves(&all(16).map(fed).collect::<Vec<_>>()), "{other:?}");
+            assert!(starves(&all(26).map(fed).collect::<Vec<_>>()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_for_a_while_is_not_taken_for_starving() {
+        assert!(!starves(&[(0, Some("x")), (60, Some("x"))]));
     }
 
     #[test]
     fn the_upstream_is_asked_once_a_second() {
         let mut hunger = Hunger::default();
         assert!(hunger.is_due(Duration::ZERO));
-        hunger.note(Duration::ZERO, true);
+        hunger.note(Duration::ZERO, None);
         assert!(!hunger.is_due(Duration::from_millis(999)));
         assert!(hunger.is_due(Duration::from_secs(1)));
     }
