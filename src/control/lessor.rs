@@ -105,3 +105,29 @@ impl Lessor {
 fn full(ttl_ms: u64) -> Duration {
     Duration::from_millis(ttl_ms) * (100 + DRIFT_PERCENT) / 100
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::fixtures::first_epoch;
+
+    #[test]
+    fn the_first_lease_does_not_run_out_while_the_first_directory_is_made() {
+        let (mut lessor, mut state) = (Lessor::default(), State::default());
+        let group = first_epoch(None);
+        let (name, ttl) = (group.spec.name.clone(), full(group.spec.ttl_ms));
+        state.groups.insert(name.clone(), Arc::new(group));
+        let initdb = ttl * 6;
+        for now in [Duration::ZERO, initdb] {
+            lessor.observe(now, &state);
+        }
+        assert_eq!(lessor.expire(initdb), []);
+        // It is made: from here on its holder has to renew.
+        let group = Arc::make_mut(state.groups.get_mut(&name).expect("the group"));
+        group.system_identifier = Some(7);
+        lessor.observe(initdb + ttl / 2, &state);
+        assert_eq!(lessor.expire(initdb + ttl), [(name, Epoch(1))]);
+    }
+}

@@ -119,3 +119,78 @@ fn is_fit(group: &Group, lease: &Lease, view: &View<'_>) -> bool {
     let speaks = view.connected && view.age.as_millis() <= u128::from(group.spec.suspect_after_ms);
     speaks && view.report.is_standby() && streams && able && incarnation != lease.holder
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Epoch, Lineage, Lsn, Postgres, Promised, Report, Revision, Role, Running,
+        fixtures::{at, first_epoch, id, member},
+    };
+
+    /// A standby that streams from the primary.
+    fn streaming(n: u8) -> Report {
+        Report {
+            group: "orders".parse().expect("a name"),
+            member: member(n).name,
+            incarnation: id(n),
+            system_identifier: Some(7),
+            promised: Promised::default(),
+            postgres: Postgres::Running(Running {
+                role: Role::Standby,
+                position: at(1, 70),
+                replayed: Lsn(70),
+                receiving: Receiving::Streaming,
+                open: false,
+            }),
+            lineage: Some(Lineage::first()),
+            fenced: None,
+            barrier: None,
+            upstream_answers: None,
+            checkpointed: None,
+            trouble: None,
+        }
+    }
+
+    /// What is proposed while a change from `b` to `c` waits to be confirmed,
+    /// and these members stream.
+    fn proposed(streams: &[u8]) -> Option<Change> {
+        let mut group = first_epoch(Some(7));
+        let entry = |revision, n| OnRecord {
+            epoch: Epoch(1),
+            revision: Revision(revision),
+            holder: id(0),
+            config: SyncConfig::any(1, [id(n)].into()),
+            exclusive: false,
+        };
+        group.record = vec![entry(2, 1), entry(3, 2)];
+        let lease = Lease {
+            promoted: true,
+            sealed: true,
+            ..group.lease.clone().expect("a lease")
+        };
+        let reports: Vec<_> = streams.iter().map(|n| streaming(*n)).collect();
+        let view = |report| View {
+            report,
+            connected: true,
+            age: Duration::ZERO,
+            contested: false,
+        };
+        let views: Vec<_> = reports.iter().map(view).collect();
+        SyncSet::default().change(Duration::ZERO, &group, &lease, &views)
+    }
+
+    #[test]
+    fn a_change_that_names_a_member_lost_in_that_moment_is_not_waited_for() {
+        let Some(Change::ProposeSync { revision, next, .. }) = proposed(&[1]) else {
+            panic!("it is waited for");
+        };
+        assert_eq!(revision, Revision(4));
+        assert!(next.set.contains(&id(1)));
+    }
+
+    #[test]
+    fn a_change_that_can_be_confirmed_is_left_alone() {
+        assert_eq!(proposed(&[1, 2]), None);
+    }
+}

@@ -249,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn former_members_are_not_waited_for_where_a_later_holder_has_all_of_theirs() {
+        let lost = OnRecord {
+            exclusive: true,
+            ..on_record(2, 1, &[1, 2])
+        };
+        let later = OnRecord {
+            epoch: Epoch(4),
+            holder: id(8),
+            ..on_record(1, 1, &[])
+        };
+        assert!(!is_enough(from_ref(&lost), &[8]));
+        assert!(is_enough(&[lost.clone(), later.clone()], &[8]));
+        // Not whoever held an epoch before.
+        let earlier = OnRecord {
+            epoch: Epoch(2),
+            ..later
+        };
+        assert!(!is_enough(&[earlier, lost], &[8]));
+    }
+
+    #[test]
     fn sets_that_cross_are_counted_together() {
         let (before, after) = (on_record(1, 2, &[1, 2]), on_record(2, 2, &[2, 3]));
         // 1 and 3 may release what 2 does not have.

@@ -12,6 +12,8 @@ mod candidate;
 mod command;
 mod epoch;
 mod event;
+#[cfg(test)]
+pub mod fixtures;
 mod grant;
 mod group;
 mod group_state;

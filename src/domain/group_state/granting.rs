@@ -191,106 +191,26 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::domain::{Cause, Change, Control, GroupSpec, Lsn, MemberSpec, Position, Timeline};
-
-    fn id(n: u8) -> Incarnation {
-        Incarnation(uuid::Uuid::from_u128(n.into()))
-    }
-
-    fn member(n: u8) -> MemberSpec {
-        let name = ["a", "b", "c"][usize::from(n)];
-        MemberSpec {
-            name: name.parse().expect("a name"),
-            region: name.parse().expect("a name"),
-            address: format!("192.0.2.{n}:5432").parse().expect("an address"),
-            control: Control::Process,
-            no_failover: false,
-            priority: 0,
-        }
-    }
-
-    /// A group in its first epoch, `a` being its primary.
-    fn first_epoch(adopted: Option<u64>) -> Group {
-        let members: Vec<_> = (0..3).map(member).collect();
-        let spec = GroupSpec {
-            name: "orders".parse().expect("a name"),
-            durability: Durability::Strict,
-            sync_k: 1,
-            sync_members: BTreeSet::new(),
-            ttl_ms: 10_000,
-            suspect_after_ms: 500,
-            max_lag_bytes: 1,
-            check_window_ms: 0,
-            initial_primary: members[0].name.clone(),
-            system_identifier: adopted,
-            members,
-        };
-        let (mut group, _) = Group::create(&spec, Epoch::NONE).expect("a group");
-        for n in 0..3 {
-            change(
-                &mut group,
-                Change::RegisterMember {
-                    member: member(n).name,
-                    incarnation: id(n),
-                    system_identifier: adopted,
-                },
-            );
-        }
-        change(
-            &mut group,
-            Change::GrantFirst {
-                epoch: Epoch(1),
-                holder: id(0),
-                lineage: Lineage::first(),
-            },
-        );
-        group
-    }
-
-    fn change(group: &mut Group, change: Change) {
-        group.change(&change, 0).expect("applied");
-    }
-
-    fn fence(group: &mut Group, n: u8, lsn: Option<u64>) {
-        let at = |lsn| Position {
-            timeline: Timeline(1),
-            lsn: Lsn(lsn),
-        };
-        change(
-            group,
-            Change::RecordFence {
-                epoch: Epoch(1),
-                incarnation: id(n),
-                position: lsn.map(at),
-            },
-        );
-    }
+    use crate::domain::{
+        Change,
+        fixtures::{at, begin_failover, change, fence, first_epoch, id},
+    };
 
     #[test]
     fn an_adopted_primary_that_dies_before_the_first_seal_is_waited_for() {
         for adopted in [None, Some(7)] {
             let mut group = first_epoch(adopted);
-            change(
-                &mut group,
-                Change::BeginFailover {
-                    epoch: Epoch(1),
-                    cause: Cause::PostgresDied,
-                    silence_ms: 0,
-                    prefer: None,
-                },
-            );
+            begin_failover(&mut group);
             fence(&mut group, 0, None);
-            fence(&mut group, 1, Some(70));
+            fence(&mut group, 1, Some(at(1, 70)));
             let granted = group.grant(Epoch(2), id(1), &SyncConfig::nobody());
             assert_eq!(granted.is_ok(), adopted.is_none(), "{granted:?}");
             if adopted.is_none() {
                 continue;
             }
             // It comes back, and may have more than the replica.
-            fence(&mut group, 0, Some(90));
+            fence(&mut group, 0, Some(at(1, 90)));
             let behind = group.grant(Epoch(2), id(1), &SyncConfig::nobody());
             assert!(
                 matches!(behind, Err(Refusal::BehindFence { .. })),
@@ -298,6 +218,50 @@ mod tests {
             );
             let sync = SyncConfig::any(1, [id(1)].into());
             assert!(group.grant(Epoch(2), id(0), &sync).is_ok());
+        }
+    }
+
+    /// `b` left timeline 1 at 70 under epoch 2, and is lost; of the others, `a`
+    /// is at 80 of timeline 1, and `c` has all of `b`'s.
+    fn beyond_the_fork(a_stands_at: u64) -> Group {
+        let mut group = first_epoch(None);
+        begin_failover(&mut group);
+        fence(&mut group, 1, Some(at(1, 70)));
+        fence(&mut group, 0, None);
+        change(
+            &mut group,
+            Change::GrantLease {
+                epoch: Epoch(2),
+                holder: id(1),
+                sync: SyncConfig::nobody(),
+            },
+        );
+        change(
+            &mut group,
+            Change::RecordPromotion {
+                epoch: Epoch(2),
+                incarnation: id(1),
+                lineage: Lineage::first().promoted(at(1, 70).lsn, at(2, 0).timeline),
+            },
+        );
+        begin_failover(&mut group);
+        fence(&mut group, 0, Some(at(1, a_stands_at)));
+        fence(&mut group, 2, Some(at(2, 90)));
+        group
+    }
+
+    #[test]
+    fn a_member_beyond_the_fork_is_not_named_in_the_next_sync_set_for_its_lesser_timeline() {
+        let live = [id(0), id(2)].into();
+        for (stands_at, named) in [(70, true), (80, false)] {
+            let mut group = beyond_the_fork(stands_at);
+            let choice = group.choose(&live).expect("somebody");
+            assert_eq!(choice.holder, id(2));
+            assert_eq!(choice.sync.set.contains(&id(0)), named, "at {stands_at}");
+            // Nor does it help to ask for it.
+            let wanted = SyncConfig::any(1, [id(0)].into());
+            let granted = group.grant(Epoch(3), id(2), &wanted);
+            assert_eq!(granted.is_ok(), named, "at {stands_at}: {granted:?}");
         }
     }
 }
