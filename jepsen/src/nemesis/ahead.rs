@@ -54,8 +54,9 @@ impl Nemesis for AheadOfTheFork {
         );
         let stroke = field.stroke(self.name(), what, &others);
         let asked = apply(field, Some(waited_for));
-        let done = match asked.is_ok() && is_waited_for_alone(field, waited_for) {
-            true => self.get_ahead(field, random, [first, waited_for, ahead], &stroke),
+        let places = [first, waited_for, ahead];
+        let done = match asked.is_ok() && field.wait(PATIENCE, || are_set(field, places)) {
+            true => self.get_ahead(field, random, places, &stroke),
             false => asked,
         };
         field.fleet.network.heal_all();
@@ -64,13 +65,23 @@ impl Nemesis for AheadOfTheFork {
     }
 }
 
-fn is_waited_for_alone(field: &Field, place: &Place) -> bool {
-    let set = format!("ANY 1 ({})", place.region);
-    field.wait(PATIENCE, || {
-        let group = field.fleet.group();
-        let sync = group.as_ref().ok().and_then(|it| it["sync"].as_array());
-        sync.is_some_and(|it| *it == [set.as_str()])
-    })
+/// Whether all else is well, and one of two standbys is waited for alone.
+fn are_set(field: &Field, [first, waited_for, ahead]: [&Place; 3]) -> bool {
+    let Ok(group) = field.fleet.group() else {
+        return false;
+    };
+    let set = format!("ANY 1 ({})", waited_for.region);
+    let alone = |sync: &Vec<serde_json::Value>| *sync == [set.as_str()];
+    let member = |place: &Place| {
+        let members = group["members"].as_array().into_iter().flatten();
+        members.into_iter().find(|it| it["name"] == place.region)
+    };
+    let streams = |place| member(place).is_some_and(|it| it["receiving"] == true);
+    group["sync"].as_array().is_some_and(alone)
+        && group["holder"] == first.region
+        && group["paused"] == false
+        && streams(waited_for)
+        && streams(ahead)
 }
 
 impl AheadOfTheFork {
@@ -95,7 +106,8 @@ impl AheadOfTheFork {
         field.hold(random, 1.0..2.0);
         done.push(fleet.kill_region(first).map(|_| ()));
         // Cut until then: the kernel would still send what the dead had written.
-        if field.wait(PATIENCE, || field.granted_after(epoch).is_some()) {
+        let promoted = field.wait(PATIENCE, || field.granted_after(epoch).is_some());
+        if promoted {
             stroke.effect(format!("{} was promoted", waited_for.region));
         }
         let healed = network.heal(first.region, waited_for.region);
@@ -103,14 +115,11 @@ impl AheadOfTheFork {
         fleet.release(first, Service::Server);
         fleet.release(ahead, Service::Agent);
         // Whoever is left has to be waited for: the one that was is primary now.
-        done.push(apply(field, None));
-        let what = format!("the member {} is down, all else is well", first.region);
-        let one_lost = field.stroke(MEMBER_LOST, what, &[first]);
-        one_lost.effect("it is gone");
-        let since = field.recorder.now();
-        let bound = Duration::from_millis(AGAIN_MS + 2_000);
-        field.wait(bound, || field.acknowledged_since(since));
-        drop(one_lost);
+        let restored = apply(field, None);
+        if promoted && restored.is_ok() {
+            await_service_without(field, first);
+        }
+        done.push(restored);
         field.hold(random, 0.5..3.0);
         done.push(fleet.kill_region(waited_for).map(|_| ()));
         field.hold(random, 0.5..1.5);
@@ -119,6 +128,16 @@ impl AheadOfTheFork {
         fleet.release_region(waited_for);
         done.into_iter().collect()
     }
+}
+
+/// One member is down, and all else is well: somebody has to serve again.
+fn await_service_without(field: &Field, lost: &Place) {
+    let what = format!("the member {} is down, all else is well", lost.region);
+    let one_lost = field.stroke(MEMBER_LOST, what, &[lost]);
+    one_lost.effect("it is gone");
+    let since = field.recorder.now();
+    let bound = Duration::from_millis(AGAIN_MS + 2_000);
+    field.wait(bound, || field.acknowledged_since(since));
 }
 
 /// The group's file again, with this standby as the only one waited for.
