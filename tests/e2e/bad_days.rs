@@ -136,7 +136,7 @@ async fn a_rollback_is_noticed_though_the_log_could_not_be_read_at_first() {
     let mut scene = Scene::start(69).await;
     let index = scene.elsewhere().await;
     let name = scene.name(index);
-    let known = scene.member(&name, |it| it.receiving).await;
+    scene.member(&name, |it| it.receiving).await;
     let place = scene.fleet.places()[index].clone();
     let (data, backup) = (place.data(), place.dir.join("backup"));
     scene.fleet.kill_region(index).unwrap();
@@ -144,6 +144,7 @@ async fn a_rollback_is_noticed_though_the_log_could_not_be_read_at_first() {
     assert!(copied.unwrap().success());
     scene.fleet.start_region(index).unwrap();
     scene.whole().await;
+    let known = scene.member(&name, |it| it.receiving).await;
     fill(&scene, index).await;
     scene.fleet.kill_region(index).unwrap();
     fs::remove_dir_all(&data).unwrap();
@@ -151,7 +152,9 @@ async fn a_rollback_is_noticed_though_the_log_could_not_be_read_at_first() {
     let control = data.join("global/pg_control");
     mode(&control, 0o000);
     scene.fleet.start_region(index).unwrap();
-    scene.member(&name, |it| !it.trouble.is_empty()).await;
+    scene
+        .member(&name, |it| it.trouble.contains("pg_control"))
+        .await;
     mode(&control, 0o600);
     scene
         .member(&name, |it| it.incarnation != known.incarnation)

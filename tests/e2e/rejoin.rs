@@ -185,6 +185,17 @@ async fn a_standby_that_waits_for_log_which_nobody_has_is_made_anew() {
     let member = now.members.iter().find(|it| it.name == before.holder);
     let known = member.unwrap().incarnation.clone();
     scene.fleet.start_region(lost).unwrap();
+    // Sixteen looks in a row, one a second, have to find it asleep.
+    let log = scene.fleet.places()[lost].log(Service::Agent);
+    let starved = || async {
+        let said = std::fs::read_to_string(&log)?;
+        Ok(said
+            .contains("log that its upstream does not have")
+            .then_some(()))
+    };
+    wait_for("it to be given up", PATIENCE * 3, starved)
+        .await
+        .unwrap();
     scene
         .member(&before.holder, |it| it.incarnation != known)
         .await;
