@@ -4,7 +4,7 @@
 //! One map a line, in the order of time; the file begins with a comment that
 //! says which `:f` takes and gives which `:value`.
 
-use std::{fmt::Write as _, io};
+use std::{collections::BTreeMap, fmt::Write as _, io};
 
 use super::{Answer, Fault, History, Nanos, Operation, Outcome, Primary, Request};
 
@@ -17,16 +17,19 @@ const HEADER: &str = "\
 ;;   :read-back      [row ...]      all rows of :member, in the end. For Elle:
 ;;                                  [[:r :rows [row ...]]]; for a set: :read.
 ;;   :read           {:epoch :member :address} or nil, by a check of :node. For
-;;                                  Knossos: a read of a register.
+;;                                  Knossos: a read of a register, but for nil.
+;;   :publish        what :read gives: the register's write, which nobody outside
+;;                                  saw begin. It may have at any time since the
+;;                                  start, and was done when the first was told.
 ;;   :resolve        [address ...]  by name server :server; :resolve-epoch epoch.
 ;;   :admin          what was asked; ok {:member :epoch}.
-;; What was published, and so written to the register, is in history.json.
 ";
 
 /// Writes the whole history.
 pub fn write(history: &History, out: &mut impl io::Write) -> io::Result<()> {
     out.write_all(HEADER.as_bytes())?;
-    let mut moments = moments(history);
+    let published = publications(history);
+    let mut moments = moments(history, &published);
     moments.sort_by_key(|moment| (moment.at, moment.rank));
     for (index, moment) in moments.iter().enumerate() {
         let (at, rest) = (moment.at, moment.line());
@@ -47,9 +50,57 @@ enum What<'a> {
     Completed(&'a Operation),
     Began(&'a Fault),
     Ended(&'a Fault),
+    Published(&'a Publication<'a>),
+    Told(&'a Publication<'a>),
 }
 
-fn moments(history: &History) -> Vec<Moment<'_>> {
+/// A write of the register that checks read.
+struct Publication<'a> {
+    /// One of its own: they may overlap.
+    process: u64,
+    primary: &'a Primary,
+    /// When the first was told.
+    told: Nanos,
+}
+
+fn publications(history: &History) -> Vec<Publication<'_>> {
+    let mut first: BTreeMap<(u32, &str), (&Primary, Nanos)> = BTreeMap::new();
+    for (_, answer, at) in history.answered() {
+        if let Answer::Checked {
+            primary: Some(primary),
+            ..
+        } = answer
+        {
+            let key = (primary.epoch, primary.member.as_str());
+            let (_, told) = first.entry(key).or_insert((primary, at));
+            *told = at.min(*told);
+        }
+    }
+    let processes = history.operations.iter().map(|it| it.process);
+    let free = processes.max().map_or(0, |most| most + 1);
+    let numbered = (free..).zip(first.into_values());
+    let publication = |(process, (primary, told))| Publication {
+        process,
+        primary,
+        told,
+    };
+    numbered.map(publication).collect()
+}
+
+fn moments<'a>(history: &'a History, published: &'a [Publication<'a>]) -> Vec<Moment<'a>> {
+    let published = published.iter().flat_map(|publication| {
+        let begun = Moment {
+            at: 0,
+            rank: 1,
+            what: What::Published(publication),
+        };
+        let told = Moment {
+            at: publication.told,
+            rank: 0,
+            what: What::Told(publication),
+        };
+        [begun, told]
+    });
     let operations = history.operations.iter().flat_map(|operation| {
         let invoked = Moment {
             at: operation.invoked,
@@ -76,7 +127,7 @@ fn moments(history: &History) -> Vec<Moment<'_>> {
         });
         [Some(began), ended].into_iter().flatten()
     });
-    operations.chain(faults).collect()
+    operations.chain(faults).chain(published).collect()
 }
 
 impl Moment<'_> {
@@ -90,6 +141,8 @@ impl Moment<'_> {
             },
             What::Began(fault) => nemesis("start", fault),
             What::Ended(fault) => nemesis("stop", fault),
+            What::Published(it) => publication(it, ":invoke"),
+            What::Told(it) => publication(it, ":ok"),
         }
     }
 }
@@ -104,6 +157,11 @@ fn nemesis(act: &str, fault: &Fault) -> String {
         ":type :info, :process :nemesis, :f :{act}-{name}, :value {what}, :fault {}",
         fault.id
     )
+}
+
+fn publication(it: &Publication<'_>, kind: &str) -> String {
+    let (process, value) = (it.process, register(it.primary));
+    format!(":type {kind}, :process {process}, :f :publish, :value {value}")
 }
 
 /// The operation with the value that was asked with.
@@ -286,6 +344,37 @@ mod tests {
             .map(|line| line.contains(":invoke"))
             .collect();
         assert_eq!(kinds, [true, false, true, false]);
+    }
+
+    #[test]
+    fn what_checks_read_was_written_before_the_first_was_told() {
+        let check = |from, to| {
+            let primary = Primary {
+                member: "paris".to_owned(),
+                epoch: 2,
+                address: "192.0.2.1:5432".to_owned(),
+            };
+            let checked = Answer::Checked {
+                primary: Some(primary),
+                valid_for_ms: 0,
+                revision: 7,
+            };
+            let request = Request::Check { node: 1 };
+            operation(request, from, Some(to), Outcome::Ok(checked))
+        };
+        let history = History {
+            operations: vec![check(1, 9), check(2, 5)],
+            ..History::default()
+        };
+        let lines = lines(&history);
+        let value = r#"{:epoch 2, :member "paris", :address "192.0.2.1:5432"}"#;
+        let write = |index, time, kind| {
+            format!(
+                "{{:index {index}, :time {time}, :type {kind}, :process 4, :f :publish, :value {value}}}"
+            )
+        };
+        assert_eq!(lines[0], write(0, 0, ":invoke"));
+        assert!(lines.contains(&write(3, 5, ":ok")), "{lines:?}");
     }
 
     #[test]
