@@ -1,7 +1,7 @@
 # make demo    three regions lose their primary and recover, on this machine
 # make test    every test, on real PostgreSQL
 # make bench-failover   how fast a fleet on this machine recovers, ten times each
-# make mutants takes protections out, one by one, and expects lost writes
+# make mutants takes protections out, one by one, and expects tests to fail for it
 # make jepsen  tortures the program as it is shipped for five minutes, as root
 # make jepsen-mutants  takes protections out of it, and expects the torture to see
 # make soak    many random worlds under virtual time: make soak SEEDS=100000

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Takes one protection out at a time and expects a test to lose writes.
+# Takes one protection out at a time and expects a test to fail for it.
 #
 #   scripts/mutants.sh [name...]
 #
-# A protection is taken out by `--cfg primacy_mutant="name"`, which nothing but
-# this script sets, in a target directory of its own. The compiler's wrapper
+# A protection is taken out by `--cfg primacy_mutant="name"`, which only this
+# script and `jepsen mutants` set, in a target directory of its own. The compiler's wrapper
 # passes it, so that dependencies are built once for all mutants.
 #
 # A test that stays green without a protection proves nothing; one that fails

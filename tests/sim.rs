@@ -28,7 +28,7 @@
 //! A world has a storm of faults (`faults`), then everything heals, and a
 //! sealed primary must acknowledge writes within `plan::LIVENESS`. Two worlds
 //! in ten have no faults, or only restarts of quorum nodes: there nothing may
-//! fail over. What must be true is in `invariants/`, one file for each.
+//! fail over. What must be true at every moment is in `invariants/`, a file for each.
 //!
 //! Not simulated: the async group (no part of the product yet), checks with a
 //! window, cascading standbys, a directory that is rolled back, operators that

@@ -30,7 +30,7 @@ const RELOAD: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 const REWIND: Duration = Duration::from_secs(3600);
 
-/// Only `make mutants` sets this, to see that the tests need the fence.
+/// Only a mutation sets this, to see that the tests need the fence.
 pub(super) const MUTANT: bool = cfg!(primacy_mutant = "fence");
 
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,9 @@
 //! The protections, by name, so that a test can take one out.
 //!
 //! In the product every rule holds and the compiler removes the question.
-//! Only the model, which compiles these files itself, can take a rule out, to
-//! show what goes wrong without it; and `make mutants`, by a compiler's flag
-//! that nothing else sets. No feature or setting reaches this.
+//! Only model and simulation, which compile these files themselves, can take a
+//! rule out, to show what goes wrong without it; and the mutants of the server,
+//! by a compiler's flag that they alone set. No feature or setting reaches this.
 
 /// One rule of the safety argument (design, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
