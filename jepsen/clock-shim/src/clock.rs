@@ -185,14 +185,21 @@ fn claim(page: &'static Page) -> Option<&'static Slot> {
 fn take(page: &'static Page, pid: u32, may: impl Fn(u32) -> bool) -> Option<&'static Slot> {
     page.slots[..SLOTS].iter().find(|slot| {
         let found = slot.pid.load(Ordering::Acquire);
-        may(found) && swap(&slot.pid, found, pid) && {
-            slot.served.store(0, Ordering::Relaxed);
-            slot.generation.store(0, Ordering::Relaxed);
-            let clear = |ahead: &AtomicI64| ahead.store(0, Ordering::Relaxed);
-            slot.ahead.iter().for_each(clear);
-            true
-        }
+        // Another thread may have been faster: with two slots, whoever looks
+        // would find the one that nobody writes to.
+        found == pid || (may(found) && acquire(slot, found, pid))
     })
+}
+
+fn acquire(slot: &Slot, found: u32, pid: u32) -> bool {
+    if !swap(&slot.pid, found, pid) {
+        return slot.pid.load(Ordering::Acquire) == pid;
+    }
+    slot.served.store(0, Ordering::Relaxed);
+    slot.generation.store(0, Ordering::Relaxed);
+    let clear = |ahead: &AtomicI64| ahead.store(0, Ordering::Relaxed);
+    slot.ahead.iter().for_each(clear);
+    true
 }
 
 fn swap(place: &AtomicU32, from: u32, to: u32) -> bool {

@@ -374,7 +374,7 @@ mod tests {
             )
         };
         assert_eq!(lines[0], write(0, 0, ":invoke"));
-        assert!(lines.contains(&write(3, 5, ":ok")), "{lines:?}");
+        assert!(lines.contains(&write(4, 5, ":ok")), "{lines:?}");
     }
 
     #[test]
