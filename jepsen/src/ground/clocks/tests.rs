@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Milliseconds for which a busy machine may hold up whoever reads one clock
+/// after the other.
+const HELD_UP: i64 = 100;
 const PART: &str = "JEPSEN_CLOCK_PART";
 type Wait = (&'static str, fn(Duration));
 
@@ -261,7 +264,7 @@ fn every_way_to_wait_is_as_long_as_the_skewed_clock_says() {
                 "{rate}: {line}"
             );
             let expected = (really as f64 * rate) as i64;
-            assert!((shown - expected).abs() <= 6, "{rate}: {line}");
+            assert!((shown - expected).abs() <= 20, "{rate}: {line}");
         }
     }
 }
@@ -276,7 +279,7 @@ fn without_a_control_file_everything_is_as_ever() {
     assert_eq!(lines.len(), WAITS.len(), "{lines:?}");
     for line in lines {
         let [shown, really, _] = numbers(&line);
-        assert!(shown >= 300 && (shown - really).abs() <= 3, "{line}");
+        assert!(shown >= 300 && (shown - really).abs() <= HELD_UP, "{line}");
     }
 }
 
@@ -291,7 +294,7 @@ fn whoever_waits_notices_that_the_clock_jumped() {
     clock.jump(31_000, Which::All).unwrap();
     assert_eq!(actor.end().len(), WAITS.len());
     let took = clock::now() - began;
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 #[test]
@@ -305,21 +308,24 @@ fn only_the_wall_clock_goes_back_whatever_is_changed() {
         numbers(&actor.next().unwrap())
     };
     let [shown, really, _] = look("right");
-    assert!((shown - really).abs() <= 3);
+    assert!((shown - really).abs() <= HELD_UP);
 
     clock.jump(30_000, Which::All).unwrap();
     assert!(clock.jump(-1, Which::All).is_err());
     let [shown, really, _] = look("all jumped");
-    assert!((shown - really - 30_000).abs() <= 3, "{shown} {really}");
+    assert!(
+        (shown - really - 30_000).abs() <= HELD_UP,
+        "{shown} {really}"
+    );
 
     let wall = |by: i64, wall: i64| (wall - read(ClockId::Realtime) / 1_000_000 - by).abs() < 1500;
     clock.jump(-5_000, Which::Wall).unwrap();
     let [shown, really, time] = look("the wall clock went back");
-    assert!((shown - really - 30_000).abs() <= 3 && wall(25_000, time));
+    assert!((shown - really - 30_000).abs() <= HELD_UP && wall(25_000, time));
 
     clock.suspend(Duration::from_secs(60)).unwrap();
     let [shown, really, time] = look("suspended");
-    assert!((shown - really - 30_000).abs() <= 3 && wall(85_000, time));
+    assert!((shown - really - 30_000).abs() <= HELD_UP && wall(85_000, time));
 
     for rate in [2.0, 0.5, 1.1, 50.0, 0.02].repeat(4) {
         clock.set_rate(rate).unwrap();
